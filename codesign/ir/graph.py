@@ -1,0 +1,286 @@
+"""The integer graph: nodes over named values, verified on construction, with the golden evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from codesign.errors import Diagnostic, GraphError, InputError, raise_all
+from codesign.ir.ops import Arg, Op, OpError, Work
+from codesign.ir.types import IntArray, IntType, Quant, RealArray, TensorType
+
+# Frames evaluated at once: few enough for the caches, enough to hide the cost of a call.
+_CHUNK_ELEMENTS = 1 << 21
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the graph.
+
+    name         the value in the graph
+    type         its type; for an output None, since the graph knows it
+    source_axes  where the user's model has other axes (NCHW): graph axis i is the model's axis source_axes[i],
+                 the batch not counted; empty when both agree
+    """
+
+    name: str
+    type: TensorType | None = None
+    source_axes: tuple[int, ...] = ()
+
+    def source_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape in the user's model of a graph tensor of `shape`."""
+        if not self.source_axes:
+            return shape
+        back = [0] * len(shape)
+        for axis, source in enumerate(self.source_axes):
+            back[source] = shape[axis]
+        return tuple(back)
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """A constant tensor: type and values (int64, read-only)."""
+
+    type: TensorType
+    value: IntArray
+
+    @classmethod
+    def of(cls, value: IntArray, dtype: IntType | None = None) -> Const:
+        """A constant in `dtype`, or in the narrowest type that holds its values."""
+        value = np.ascontiguousarray(value, dtype=np.int64)
+        value.flags.writeable = False
+        dtype = dtype or IntType.smallest(int(value.min()), int(value.max()))
+        return cls(TensorType(value.shape, dtype), value)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator: the value `name` = op(inputs).
+
+    inputs  names of graph inputs, constants or other nodes
+    origin  module path or node name in the user's model; every diagnostic uses it
+    quant   what the result means as a real number, when that is known
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    origin: str = ""
+    quant: Quant | None = None
+
+    @property
+    def where(self) -> str:
+        """The user's name of this layer."""
+        return self.origin or self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order over inputs and constants; construction verifies every rule and raises GraphError.
+
+    The rules: names are unique, inputs exist and come first, every operator accepts its inputs, constants hold their
+    type's values, there is at least one input and one output.
+    """
+
+    inputs: tuple[Port, ...]
+    consts: Mapping[str, Const]
+    nodes: tuple[Node, ...]
+    outputs: tuple[Port, ...]
+    _types: dict[str, TensorType] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        found: list[Diagnostic] = []
+        if not self.inputs or not self.outputs:
+            found.append(Diagnostic("graph", f"{len(self.inputs)} inputs and {len(self.outputs)} outputs", "at least one of each"))
+        for port in self.inputs:
+            if port.type is None:
+                found.append(Diagnostic(port.name, "an input without a type", "a TensorType"))
+            else:
+                self._define(port.name, port.type, found)
+        for name, const in self.consts.items():
+            self._define(name, const.type, found)
+            if const.value.shape != const.type.shape or not const.type.dtype.holds(const.value):
+                found.append(Diagnostic(name, f"a constant of shape {const.value.shape} that is no {const.type}"))
+        for node in self.nodes:
+            self._verify(node, found)
+        for port in self.outputs:
+            if port.name not in self._types:
+                found.append(Diagnostic("graph", f"the output {port.name!r} is not computed", "the name of a value"))
+        raise_all(GraphError, found)
+
+    def _define(self, name: str, type_: TensorType, found: list[Diagnostic]) -> None:
+        if name in self._types:
+            found.append(Diagnostic(name, "two values have this name", "unique names"))
+        self._types[name] = type_
+
+    def _verify(self, node: Node, found: list[Diagnostic]) -> None:
+        missing = [name for name in node.inputs if name not in self._types]
+        if missing:
+            found.append(Diagnostic(node.where, f"reads {', '.join(missing)}, not computed before it", "values computed earlier"))
+            return
+        try:
+            result = node.op.infer(self.args(node))
+        except OpError as error:
+            found.append(Diagnostic(node.where, f"{type(node.op).__name__} with {error.found}", error.allowed))
+            return
+        self._define(node.name, replace(result, quant=node.quant), found)
+
+    def args(self, node: Node) -> list[Arg]:
+        """The inputs of `node` as its operator sees them."""
+        return [Arg(self._types[n], self.consts[n].value if n in self.consts else None) for n in node.inputs]
+
+    def types(self) -> Mapping[str, TensorType]:
+        """The type of every value: inputs, constants, nodes."""
+        return self._types
+
+    def type(self, name: str) -> TensorType:
+        """The type of one value."""
+        return self._types[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def node(self, name: str) -> Node:
+        """The node that computes `name`; KeyError for inputs and constants."""
+        return self._by_name[name]
+
+    def is_computed(self, name: str) -> bool:
+        """Whether a node computes `name` (not an input, not a constant)."""
+        return name in self._by_name
+
+    @cached_property
+    def _users(self) -> dict[str, tuple[Node, ...]]:
+        users: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                users.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in users.items()}
+
+    def users(self, name: str) -> tuple[Node, ...]:
+        """The nodes that read `name`, in order."""
+        return self._users.get(name, ())
+
+    def data_inputs(self, node: Node) -> tuple[str, ...]:
+        """The inputs of `node` that are not constants."""
+        return tuple(name for name in node.inputs if name not in self.consts)
+
+    def work(self) -> dict[str, Work]:
+        """What each node costs per frame."""
+        return {node.name: node.op.work(self.args(node)) for node in self.nodes}
+
+    def digest(self) -> str:
+        """SHA-256 of everything that determines the result: operators, constants, types and meaning; not the origins."""
+        from codesign.ir.text import print_graph
+
+        return hashlib.sha256(print_graph(self, origins=False).encode()).hexdigest()
+
+    # -- golden evaluation ---------------------------------------------------------------------------------------------
+
+    def evaluate(self, *feeds: IntArray, progress: Callable[[int], None] | None = None) -> list[IntArray]:
+        """The golden evaluation: the integer outputs for integer inputs, each with the batch as its first axis.
+
+        Exact for every graph that verifies. Raises InputError for a wrong shape or a value outside the input's type.
+        """
+        batch = self._check_feeds(feeds)
+        step = self._chunk()
+        parts: list[list[IntArray]] = []
+        for start in range(0, max(batch, 1), step):
+            values = self._run([f[start : start + step] for f in feeds], keep=False)
+            parts.append([values[p.name] for p in self.outputs])
+            if progress:
+                progress(min(step, batch - start))
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def evaluate_all(self, *feeds: IntArray) -> dict[str, IntArray]:
+        """Every value of the golden evaluation by name, for comparing layer by layer."""
+        self._check_feeds(feeds)
+        return self._run(list(feeds), keep=True)
+
+    def _chunk(self) -> int:
+        largest = max(t.size for name, t in self._types.items() if name not in self.consts)
+        return max(1, min(1024, _CHUNK_ELEMENTS // largest))
+
+    def _run(self, feeds: list[IntArray], keep: bool) -> dict[str, IntArray]:
+        values: dict[str, IntArray] = {p.name: f for p, f in zip(self.inputs, feeds, strict=True)}
+        wanted = {p.name for p in self.outputs}
+        last = {name: node for node in self.nodes for name in node.inputs}
+        for node in self.nodes:
+            args = [values[n] if n in values else self.consts[n].value for n in node.inputs]
+            values[node.name] = node.op.evaluate(args, self.args(node))
+            if not keep:
+                for name in set(node.inputs):
+                    if last[name] is node and name in values and name not in wanted:
+                        del values[name]
+        return values
+
+    def _check_feeds(self, feeds: tuple[IntArray, ...]) -> int:
+        if len(feeds) != len(self.inputs):
+            raise InputError.at("inputs", f"{len(feeds)} arrays", f"{len(self.inputs)}: {', '.join(p.name for p in self.inputs)}")
+        for port, feed in zip(self.inputs, feeds, strict=True):
+            type_ = self._types[port.name]
+            if feed.shape[1:] != type_.shape:
+                raise InputError.at(f"input {port.name}", f"an array of shape {feed.shape}", f"(batch, {', '.join(map(str, type_.shape))})")
+            if not np.issubdtype(feed.dtype, np.integer):
+                raise InputError.at(f"input {port.name}", f"values of type {feed.dtype}", "integers", "quantise_inputs for real values")
+            if not type_.dtype.holds(feed):
+                found = f"values from {feed.min()} to {feed.max()}"
+                raise InputError.at(f"input {port.name}", found, f"{type_.dtype}: {type_.dtype.lo} to {type_.dtype.hi}")
+        if len({f.shape[0] for f in feeds}) > 1:
+            raise InputError.at("inputs", f"batches of {', '.join(str(f.shape[0]) for f in feeds)}", "one batch size")
+        return feeds[0].shape[0]
+
+    # -- real numbers at the edges -------------------------------------------------------------------------------------
+
+    def quantise_inputs(self, *arrays: np.ndarray) -> list[IntArray]:
+        """The user's arrays as integer feeds: real values quantised as the model says, integers taken as they are.
+
+        Each array is in the axes of the user's model (NCHW) or in the graph's (NHWC), with or without a batch axis.
+        Raises InputError for a wrong shape, NaN, an integer out of range, or real values without a known scale.
+        """
+        if len(arrays) != len(self.inputs):
+            raise InputError.at("inputs", f"{len(arrays)} arrays", f"{len(self.inputs)}: {', '.join(p.name for p in self.inputs)}")
+        return [self._quantise(port, np.asarray(array)) for port, array in zip(self.inputs, arrays, strict=True)]
+
+    def _quantise(self, port: Port, array: np.ndarray) -> IntArray:
+        type_ = self._types[port.name]
+        source = port.source_shape(type_.shape)
+        where = f"input {port.name}"
+        if array.shape in (source, type_.shape):
+            array = array[None]
+        if array.shape[1:] == source and port.source_axes:
+            array = array.transpose(0, *(a + 1 for a in port.source_axes))
+        elif array.shape[1:] != type_.shape:
+            shapes = " or ".join(str(("batch", *s)) for s in dict.fromkeys((source, type_.shape)))
+            raise InputError.at(where, f"an array of shape {array.shape}", shapes.replace("'", ""))
+        if np.issubdtype(array.dtype, np.integer):
+            values = np.ascontiguousarray(array, dtype=np.int64)
+            if not type_.dtype.holds(values):
+                found = f"integers from {values.min()} to {values.max()}"
+                raise InputError.at(where, found, f"{type_.dtype}: {type_.dtype.lo} to {type_.dtype.hi}", "pass real values as float")
+            return values
+        if not np.issubdtype(array.dtype, np.floating):
+            raise InputError.at(where, f"values of type {array.dtype}", "integers or floating point")
+        if not np.isfinite(array).all():
+            raise InputError.at(where, "NaN or infinite values", "finite values")
+        if type_.quant is None:
+            raise InputError.at(where, "real values for an input without a scale", "integers", f"values of {type_.dtype}")
+        return type_.quant.quantise(array.astype(np.float64), type_.dtype)
+
+    def dequantise_outputs(self, raw: list[IntArray]) -> list[RealArray]:
+        """The integer outputs as real numbers, in the axes of the user's model; those without a scale unchanged."""
+        result = []
+        for port, q in zip(self.outputs, raw, strict=True):
+            quant = self._types[port.name].quant
+            real = quant.dequantise(q) if quant is not None else q.astype(np.float64)
+            if port.source_axes:
+                real = real.transpose(0, *(a + 1 for a in np.argsort(port.source_axes)))
+            result.append(real)
+        return result
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)

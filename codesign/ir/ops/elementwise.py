@@ -1,0 +1,30 @@
+"""Add: the elementwise sum of two tensors in one common scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codesign.ir.ops.base import Arg, OpError, Work, expect_inputs, range_type
+from codesign.ir.types import IntArray, TensorType
+
+
+@dataclass(frozen=True)
+class Add:
+    """y = a + b, elementwise, in the narrowest type that holds every sum.
+
+    Inputs: a and b of one shape. Unequal scales are brought to a common one by a Requant before the Add.
+    """
+
+    def infer(self, args: Sequence[Arg]) -> TensorType:
+        expect_inputs(args, 2, 2)
+        a, b = args[0].type, args[1].type
+        if a.shape != b.shape:
+            raise OpError(f"inputs of shapes {a.shape} and {b.shape}", "two inputs of one shape")
+        return TensorType(a.shape, range_type(a.dtype.lo + b.dtype.lo, a.dtype.hi + b.dtype.hi))
+
+    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+        return values[0] + values[1]
+
+    def work(self, args: Sequence[Arg]) -> Work:
+        return Work(ops=args[0].type.size)

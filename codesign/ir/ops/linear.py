@@ -1,0 +1,166 @@
+"""Conv2d and Dense: exact integer multiply-accumulate, in the narrowest accumulator that the weights allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesign.ir.ops.base import (
+    Arg,
+    OpError,
+    Work,
+    expect_image,
+    expect_inputs,
+    output_extent,
+    pad_image,
+    range_type,
+    windows,
+)
+from codesign.ir.types import IntArray, IntType, TensorType
+
+
+def exact_matmul(x: IntArray, w: IntArray, bound: int) -> IntArray:
+    """x @ w, exactly, when no partial sum exceeds `bound` in magnitude.
+
+    Integers below 2^24 (2^53) are exact in float32 (float64), and so is every product and partial sum of them, in any
+    order: the fast matrix product of the BLAS library then gives the integer result. Above 2^53: int64.
+    """
+    if bound < 1 << 24:
+        return np.asarray(np.matmul(x.astype(np.float32), w.astype(np.float32)), dtype=np.int64)
+    if bound < 1 << 53:
+        return np.asarray(np.matmul(x.astype(np.float64), w.astype(np.float64)), dtype=np.int64)
+    return np.matmul(x, w)
+
+
+def accumulator_type(x: IntType, weights: IntArray, bias: IntArray | None, extra: int | None = None) -> IntType:
+    """The narrowest type of sum(x * w) + b over all inputs of type `x`, from the real weights.
+
+    weights  (outputs, terms); bias (outputs) or None; extra: another value that x may take (the padding)
+    """
+    lo, hi = x.lo, x.hi
+    if extra is not None:
+        lo, hi = min(lo, extra), max(hi, extra)
+    products = np.stack([weights * lo, weights * hi])
+    low, high = products.min(axis=0).sum(axis=1), products.max(axis=0).sum(axis=1)
+    if bias is not None:
+        low, high = low + bias, high + bias
+    return range_type(int(low.min()), int(high.max()))
+
+
+def _magnitude(x: IntArray, weights: IntArray) -> int:
+    """The largest magnitude that a partial sum of x * weights can have; weights (outputs, terms)."""
+    if x.size == 0 or weights.size == 0:
+        return 0
+    return int(max(abs(int(x.min())), abs(int(x.max())))) * int(np.abs(weights).sum(axis=1).max())
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """y[o] = b[o] + sum over (ky, kx, i) of x[oy*sy + ky*dy - top, ox*sx + kx*dx - left, i] * w[o, ky, kx, i].
+
+    Inputs: x (H, W, C); w (O, KH, KW, C / groups), constant; b (O), constant, optional. Output (OH, OW, O).
+    padding is (top, left, bottom, right), filled with pad_value: the zero point of x, which stands for the real 0.
+    groups == C is a depthwise convolution.
+    """
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
+    pad_value: int = 0
+
+    def infer(self, args: Sequence[Arg]) -> TensorType:
+        expect_inputs(args, 2, 3)
+        height, width, channels = expect_image(args[0].type)
+        weights = args[1].constant("the weight")
+        if weights.ndim != 4:
+            raise OpError(f"a weight of shape {weights.shape}", "(outputs, kernel height, kernel width, inputs per group)")
+        outputs, kh, kw, per_group = weights.shape
+        if self.groups < 1 or per_group * self.groups != channels or outputs % self.groups:
+            found = f"{channels} input channels, {outputs} outputs, {self.groups} groups, {per_group} weights per group"
+            raise OpError(found, "inputs and outputs divisible by groups, inputs per group as the weight says")
+        bias = _bias(args, outputs)
+        top, left, bottom, right = self.padding
+        if min(self.padding) < 0 or min(self.stride) < 1 or min(self.dilation) < 1:
+            raise OpError(f"padding {self.padding}, stride {self.stride}, dilation {self.dilation}", "0, 1, 1 or more")
+        oh = output_extent(height, kh, self.stride[0], top, bottom, self.dilation[0])
+        ow = output_extent(width, kw, self.stride[1], left, right, self.dilation[1])
+        extra = self.pad_value if any(self.padding) else None
+        dtype = accumulator_type(args[0].type.dtype, weights.reshape(outputs, -1), bias, extra)
+        return TensorType((oh, ow, outputs), dtype)
+
+    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+        weights = values[1]
+        outputs, kh, kw, per_group = weights.shape
+        x = pad_image(values[0], self.padding, self.pad_value)
+        bound = _magnitude(x, weights.reshape(outputs, -1))
+        view = windows(x, (kh, kw), self.stride, self.dilation)
+        batch, oh, ow = view.shape[:3]
+        if per_group == 1 and self.groups > 1:
+            y = self._depthwise(view, weights)
+        else:
+            per_out = outputs // self.groups
+            parts = []
+            for g in range(self.groups):
+                group = view[:, :, :, g * per_group : (g + 1) * per_group].transpose(0, 1, 2, 4, 5, 3)
+                kernel = weights[g * per_out : (g + 1) * per_out].reshape(per_out, -1)
+                parts.append(exact_matmul(group.reshape(batch * oh * ow, -1), kernel.T, bound))
+            y = np.concatenate(parts, axis=1).reshape(batch, oh, ow, outputs)
+        return y + values[2] if len(values) == 3 else y
+
+    def _depthwise(self, view: IntArray, weights: IntArray) -> IntArray:
+        """One input channel per group: a sum over the kernel positions instead of a matrix product."""
+        outputs, kh, kw, _ = weights.shape
+        repeat = outputs // self.groups
+        y = np.zeros((*view.shape[:3], outputs), dtype=np.int64)
+        for ky in range(kh):
+            for kx in range(kw):
+                tap = view[:, :, :, :, ky, kx]
+                y += (np.repeat(tap, repeat, axis=3) if repeat > 1 else tap) * weights[:, ky, kx, 0]
+        return y
+
+    def work(self, args: Sequence[Arg]) -> Work:
+        oh, ow, outputs = self.infer(args).shape
+        weights = args[1].constant("the weight")
+        return Work(macs=oh * ow * weights.size, ops=oh * ow * outputs * (len(args) - 2), const_bits=_const_bits(args))
+
+
+@dataclass(frozen=True)
+class Dense:
+    """y[o] = b[o] + sum over i of x[i] * w[o, i], on the last axis of x.
+
+    Inputs: x (…, I); w (O, I), constant; b (O), constant, optional. Output (…, O).
+    """
+
+    def infer(self, args: Sequence[Arg]) -> TensorType:
+        expect_inputs(args, 2, 3)
+        weights = args[1].constant("the weight")
+        if weights.ndim != 2 or weights.shape[1] != args[0].type.channels:
+            raise OpError(f"an input of shape {args[0].type.shape} and a weight of {weights.shape}", "(outputs, inputs)")
+        dtype = accumulator_type(args[0].type.dtype, weights, _bias(args, weights.shape[0]))
+        return TensorType((*args[0].type.shape[:-1], weights.shape[0]), dtype)
+
+    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+        y = exact_matmul(values[0], values[1].T, _magnitude(values[0], values[1]))
+        return y + values[2] if len(values) == 3 else y
+
+    def work(self, args: Sequence[Arg]) -> Work:
+        rows = args[0].type.size // args[0].type.channels
+        weights = args[1].constant("the weight")
+        ops = rows * weights.shape[0] * (len(args) - 2)
+        return Work(macs=rows * weights.size, ops=ops, const_bits=_const_bits(args))
+
+
+def _bias(args: Sequence[Arg], outputs: int) -> IntArray | None:
+    if len(args) < 3:
+        return None
+    bias = args[2].constant("the bias")
+    if bias.shape != (outputs,):
+        raise OpError(f"a bias of shape {bias.shape}", f"({outputs},)")
+    return bias
+
+
+def _const_bits(args: Sequence[Arg]) -> int:
+    return sum(a.type.bits for a in args if a.value is not None)

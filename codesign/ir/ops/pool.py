@@ -1,0 +1,91 @@
+"""MaxPool2d and AvgPool2d."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesign.ir.ops.base import Arg, OpError, Work, expect_image, expect_inputs, output_extent, pad_image, range_type, windows
+from codesign.ir.types import IntArray, TensorType
+
+Padding = tuple[int, int, int, int]
+
+
+def _pooled(arg: Arg, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding) -> tuple[int, int, int]:
+    """The output shape of a pooling; raises OpError when the window is as small as the padding."""
+    height, width, channels = expect_image(arg.type)
+    top, left, bottom, right = padding
+    if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
+        raise OpError(f"kernel {kernel}, stride {stride}, padding {padding}", "1, 1, 0 or more")
+    if max(top, bottom) >= kernel[0] or max(left, right) >= kernel[1]:
+        raise OpError(f"padding {padding} around a window of {kernel}", "padding smaller than the window")
+    oh = output_extent(height, kernel[0], stride[0], top, bottom)
+    ow = output_extent(width, kernel[1], stride[1], left, right)
+    return oh, ow, channels
+
+
+@dataclass(frozen=True)
+class MaxPool2d:
+    """y = the largest x of each window, per channel; padding never wins. Input (H, W, C), output (OH, OW, C)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding = (0, 0, 0, 0)
+
+    def infer(self, args: Sequence[Arg]) -> TensorType:
+        expect_inputs(args, 1, 1)
+        return TensorType(_pooled(args[0], self.kernel, self.stride, self.padding), args[0].type.dtype)
+
+    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+        x = pad_image(values[0], self.padding, args[0].type.dtype.lo)
+        view = windows(x, self.kernel, self.stride)
+        y = view[..., 0, 0]
+        for ky in range(self.kernel[0]):
+            for kx in range(self.kernel[1]):
+                y = np.maximum(y, view[..., ky, kx])
+        return np.ascontiguousarray(y)
+
+    def work(self, args: Sequence[Arg]) -> Work:
+        return Work(ops=self.infer(args).size * self.kernel[0] * self.kernel[1])
+
+
+@dataclass(frozen=True)
+class AvgPool2d:
+    """The sum of each window, per channel, or its mean rounded half away from zero. Input (H, W, C), output (OH, OW, C).
+
+    mean False  y = sum: exact; the division is left to the Threshold or Requant that follows
+    mean True   y = round_half_away(sum / n), n the pixels of the window inside the image: TFLite's AVERAGE_POOL_2D
+    pad_value   stands for the real 0 outside the image; only a sum counts it
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding = (0, 0, 0, 0)
+    mean: bool = False
+    pad_value: int = 0
+
+    def infer(self, args: Sequence[Arg]) -> TensorType:
+        expect_inputs(args, 1, 1)
+        shape = _pooled(args[0], self.kernel, self.stride, self.padding)
+        x = args[0].type.dtype
+        if self.mean:
+            return TensorType(shape, range_type(x.lo, x.hi))
+        area = self.kernel[0] * self.kernel[1]
+        lo, hi = x.lo, x.hi
+        if any(self.padding):
+            lo, hi = min(lo, self.pad_value), max(hi, self.pad_value)
+        return TensorType(shape, range_type(lo * area, hi * area))
+
+    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+        x = pad_image(values[0], self.padding, 0 if self.mean else self.pad_value)
+        total = windows(x, self.kernel, self.stride).sum(axis=(-2, -1))
+        if not self.mean:
+            return total
+        ones = pad_image(np.ones((1, *args[0].type.shape[:2], 1), dtype=np.int64), self.padding, 0)
+        count = windows(ones, self.kernel, self.stride).sum(axis=(-2, -1))
+        return np.sign(total) * ((np.abs(total) + count // 2) // count)
+
+    def work(self, args: Sequence[Arg]) -> Work:
+        return Work(ops=self.infer(args).size * self.kernel[0] * self.kernel[1])

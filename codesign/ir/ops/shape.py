@@ -1,0 +1,80 @@
+"""Reshape, Concat and Pad: where values are, not what they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesign.ir.ops.base import Arg, OpError, Work, expect_image, expect_inputs, pad_image
+from codesign.ir.types import IntArray, IntType, TensorType
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same values in row-major order under another shape (without the batch)."""
+
+    shape: tuple[int, ...]
+
+    def infer(self, args: Sequence[Arg]) -> TensorType:
+        expect_inputs(args, 1, 1)
+        if math.prod(self.shape) != args[0].type.size:
+            raise OpError(f"{args[0].type.shape} to {self.shape}", "the same number of elements")
+        return TensorType(self.shape, args[0].type.dtype)
+
+    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+        return values[0].reshape(-1, *self.shape)
+
+    def work(self, args: Sequence[Arg]) -> Work:
+        return Work()
+
+
+@dataclass(frozen=True)
+class Concat:
+    """The inputs one after the other along the channels. All other axes are equal; one type and one meaning for all."""
+
+    def infer(self, args: Sequence[Arg]) -> TensorType:
+        expect_inputs(args, 1, 1 << 16)
+        shapes = {a.type.shape[:-1] for a in args}
+        dtypes = {a.type.dtype for a in args}
+        if len(shapes) > 1 or len(dtypes) > 1:
+            raise OpError("inputs " + ", ".join(str(a.type) for a in args), "one type, one shape but for the channels")
+        channels = sum(a.type.channels for a in args)
+        return TensorType((*args[0].type.shape[:-1], channels), args[0].type.dtype)
+
+    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+        return np.concatenate(list(values), axis=-1)
+
+    def work(self, args: Sequence[Arg]) -> Work:
+        return Work()
+
+
+@dataclass(frozen=True)
+class Pad:
+    """(top, left, bottom, right) pixels of `value` around the image; the type grows when it does not hold the value."""
+
+    padding: tuple[int, int, int, int]
+    value: int = 0
+
+    def infer(self, args: Sequence[Arg]) -> TensorType:
+        expect_inputs(args, 1, 1)
+        height, width, channels = expect_image(args[0].type)
+        top, left, bottom, right = self.padding
+        if min(self.padding) < 0:
+            raise OpError(f"padding {self.padding}", "0 or more")
+        return TensorType((height + top + bottom, width + left + right, channels), padded_type(args[0].type.dtype, self.value))
+
+    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+        return pad_image(values[0], self.padding, self.value)
+
+    def work(self, args: Sequence[Arg]) -> Work:
+        return Work()
+
+
+def padded_type(x: IntType, value: int) -> IntType:
+    """`x`, or the narrowest type that holds its values and `value` too (a bipolar image padded with 0 becomes i2)."""
+    if x.holds(np.array([value])):
+        return x
+    return IntType.smallest(min(x.lo, value), max(x.hi, value))
