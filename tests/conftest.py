@@ -1,0 +1,39 @@
+"""Shared by all tests: Hypothesis profiles, tools that may be missing locally but not in the continuous integration."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def missing(what: str) -> None:
+    """End the running test for want of `what`: a visible skip locally, a failure in the continuous integration."""
+    if os.environ.get("CODESIGN_CI"):
+        pytest.fail(f"{what} is missing, and the continuous integration must have it", pytrace=False)
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def cxx() -> str:
+    """The C++ compiler."""
+    found = shutil.which(os.environ.get("CXX", "g++"))
+    if found is None:
+        missing("a C++ compiler")
+    return str(found)
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of models that others made (CODESIGN_CASES), for comparison with their tools' answers."""
+    folder = os.environ.get("CODESIGN_CASES", "")
+    if not folder or not Path(folder).is_dir():
+        missing("the folder CODESIGN_CASES")
+    return Path(folder)
