@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codesign.errors import Diagnostic, GraphError, InputError, raise_all
 from codesign.ir.ops import Arg, Op, OpError, Work
@@ -95,7 +97,8 @@ class Graph:
     def __post_init__(self) -> None:
         found: list[Diagnostic] = []
         if not self.inputs or not self.outputs:
-            found.append(Diagnostic("graph", f"{len(self.inputs)} inputs and {len(self.outputs)} outputs", "at least one of each"))
+            counts = f"{len(self.inputs)} inputs and {len(self.outputs)} outputs"
+            found.append(Diagnostic("graph", counts, "at least one of each"))
         for port in self.inputs:
             if port.type is None:
                 found.append(Diagnostic(port.name, "an input without a type", "a TensorType"))
@@ -120,7 +123,8 @@ class Graph:
     def _verify(self, node: Node, found: list[Diagnostic]) -> None:
         missing = [name for name in node.inputs if name not in self._types]
         if missing:
-            found.append(Diagnostic(node.where, f"reads {', '.join(missing)}, not computed before it", "values computed earlier"))
+            reads = f"reads {', '.join(missing)}, not computed before it"
+            found.append(Diagnostic(node.where, reads, "values computed earlier"))
             return
         try:
             result = node.op.infer(self.args(node))
@@ -174,7 +178,7 @@ class Graph:
         return {node.name: node.op.work(self.args(node)) for node in self.nodes}
 
     def digest(self) -> str:
-        """SHA-256 of everything that determines the result: operators, constants, types and meaning; not the origins."""
+        """SHA-256 of what determines the result: operators, constants, types and meaning; not the origins."""
         from codesign.ir.text import print_graph
 
         return hashlib.sha256(print_graph(self, origins=False).encode()).hexdigest()
@@ -220,33 +224,38 @@ class Graph:
 
     def _check_feeds(self, feeds: tuple[IntArray, ...]) -> int:
         if len(feeds) != len(self.inputs):
-            raise InputError.at("inputs", f"{len(feeds)} arrays", f"{len(self.inputs)}: {', '.join(p.name for p in self.inputs)}")
+            raise InputError.at("inputs", f"{len(feeds)} arrays", self._input_names())
         for port, feed in zip(self.inputs, feeds, strict=True):
             type_ = self._types[port.name]
+            where = f"input {port.name}"
             if feed.shape[1:] != type_.shape:
-                raise InputError.at(f"input {port.name}", f"an array of shape {feed.shape}", f"(batch, {', '.join(map(str, type_.shape))})")
+                shape = ", ".join(map(str, type_.shape))
+                raise InputError.at(where, f"an array of shape {feed.shape}", f"(batch, {shape})")
             if not np.issubdtype(feed.dtype, np.integer):
-                raise InputError.at(f"input {port.name}", f"values of type {feed.dtype}", "integers", "quantise_inputs for real values")
+                hint = "quantise_inputs for real values"
+                raise InputError.at(where, f"values of type {feed.dtype}", "integers", hint)
             if not type_.dtype.holds(feed):
-                found = f"values from {feed.min()} to {feed.max()}"
-                raise InputError.at(f"input {port.name}", found, f"{type_.dtype}: {type_.dtype.lo} to {type_.dtype.hi}")
+                raise InputError.at(where, f"values from {feed.min()} to {feed.max()}", _range(type_.dtype))
         if len({f.shape[0] for f in feeds}) > 1:
             raise InputError.at("inputs", f"batches of {', '.join(str(f.shape[0]) for f in feeds)}", "one batch size")
-        return feeds[0].shape[0]
+        return int(feeds[0].shape[0])
+
+    def _input_names(self) -> str:
+        return f"{len(self.inputs)}: {', '.join(p.name for p in self.inputs)}"
 
     # -- real numbers at the edges -------------------------------------------------------------------------------------
 
-    def quantise_inputs(self, *arrays: np.ndarray) -> list[IntArray]:
+    def quantise_inputs(self, *arrays: NDArray[Any]) -> list[IntArray]:
         """The user's arrays as integer feeds: real values quantised as the model says, integers taken as they are.
 
         Each array is in the axes of the user's model (NCHW) or in the graph's (NHWC), with or without a batch axis.
         Raises InputError for a wrong shape, NaN, an integer out of range, or real values without a known scale.
         """
         if len(arrays) != len(self.inputs):
-            raise InputError.at("inputs", f"{len(arrays)} arrays", f"{len(self.inputs)}: {', '.join(p.name for p in self.inputs)}")
+            raise InputError.at("inputs", f"{len(arrays)} arrays", self._input_names())
         return [self._quantise(port, np.asarray(array)) for port, array in zip(self.inputs, arrays, strict=True)]
 
-    def _quantise(self, port: Port, array: np.ndarray) -> IntArray:
+    def _quantise(self, port: Port, array: NDArray[Any]) -> IntArray:
         type_ = self._types[port.name]
         source = port.source_shape(type_.shape)
         where = f"input {port.name}"
@@ -261,14 +270,15 @@ class Graph:
             values = np.ascontiguousarray(array, dtype=np.int64)
             if not type_.dtype.holds(values):
                 found = f"integers from {values.min()} to {values.max()}"
-                raise InputError.at(where, found, f"{type_.dtype}: {type_.dtype.lo} to {type_.dtype.hi}", "pass real values as float")
+                raise InputError.at(where, found, _range(type_.dtype), "pass real values as float")
             return values
         if not np.issubdtype(array.dtype, np.floating):
             raise InputError.at(where, f"values of type {array.dtype}", "integers or floating point")
         if not np.isfinite(array).all():
             raise InputError.at(where, "NaN or infinite values", "finite values")
         if type_.quant is None:
-            raise InputError.at(where, "real values for an input without a scale", "integers", f"values of {type_.dtype}")
+            hint = f"integers of {_range(type_.dtype)}"
+            raise InputError.at(where, "real values for an input without a scale", "integers", hint)
         return type_.quant.quantise(array.astype(np.float64), type_.dtype)
 
     def dequantise_outputs(self, raw: list[IntArray]) -> list[RealArray]:
@@ -284,3 +294,7 @@ class Graph:
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
+
+
+def _range(dtype: IntType) -> str:
+    return f"{dtype}: {dtype.lo} to {dtype.hi}"

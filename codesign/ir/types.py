@@ -86,7 +86,8 @@ class IntType:
 
     def encode(self, values: IntArray) -> IntArray:
         """The bit pattern of each value as a non-negative integer: two's complement, or (v + 1) / 2 for bipolar."""
-        return (values + 1) >> 1 if self.bipolar else values & ((1 << self.bits) - 1)
+        words: IntArray = (values + 1) >> 1 if self.bipolar else values & ((1 << self.bits) - 1)
+        return words
 
     def decode(self, words: IntArray) -> IntArray:
         """The inverse of `encode`; bits above the width are ignored."""
@@ -104,7 +105,7 @@ BIPOLAR = IntType(1, True, bipolar=True)
 
 @dataclass(frozen=True)
 class Quant:
-    """real = (q - zero_point) * scale: what integers mean. Metadata for import, export and reports; never computed with.
+    """real = (q - zero_point) * scale: what integers mean. Metadata for import, export and reports.
 
     scale, zero_point  one value, or one for each index along `axis`
     axis               the axis of the tensor, without the batch, that scale and zero_point run along; None: per tensor
@@ -141,7 +142,7 @@ class Quant:
         if dtype.bipolar:
             return np.where(real >= 0, 1, -1).astype(np.int64)
         q = np.rint(real / self._along_axis(self.scale, rank) + self._along_axis(self.zero_point, rank))
-        return np.clip(q, dtype.lo, dtype.hi).astype(np.int64)
+        return np.asarray(np.clip(q, dtype.lo, dtype.hi), dtype=np.int64)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every operator offers: `infer`, `evaluate` and `work`. The operators themselves are in the files beside this one."""
+"""What every operator offers: `infer`, `evaluate` and `work`. The operators are in the files beside it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ class Work:
     const_bits: int = 0
 
 
+Padding = tuple[int, int, int, int]  # top, left, bottom, right, in pixels
+
+
 class OpError(Exception):
     """An operator used against its rules. The graph adds the layer's name; see `Graph`."""
 
@@ -63,6 +66,12 @@ def expect_inputs(args: Sequence[Arg], least: int, most: int) -> None:
         raise OpError(f"{len(args)} inputs", f"{least}" if least == most else f"{least} to {most}")
 
 
+def expect_data(arg: Arg) -> None:
+    """Raise OpError for a constant where an operator takes data: it has no batch axis, and belongs in the operator."""
+    if arg.value is not None:
+        raise OpError("a constant as data", "an input of the graph or the result of a node")
+
+
 def expect_image(type_: TensorType) -> tuple[int, int, int]:
     """(H, W, C) of an image; raises OpError for any other rank."""
     if len(type_.shape) != 3:
@@ -87,7 +96,9 @@ def output_extent(size: int, kernel: int, stride: int, before: int = 0, after: i
     return span // stride + 1
 
 
-def windows(x: IntArray, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> IntArray:
+def windows(
+    x: IntArray, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)
+) -> IntArray:
     """All windows of a batch of images, as a view: (N, H, W, C) -> (N, OH, OW, C, KH, KW)."""
     span = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     view = np.lib.stride_tricks.sliding_window_view(x, span, axis=(1, 2))  # type: ignore[call-overload]
@@ -95,7 +106,7 @@ def windows(x: IntArray, kernel: tuple[int, int], stride: tuple[int, int], dilat
     return result
 
 
-def pad_image(x: IntArray, padding: tuple[int, int, int, int], value: int) -> IntArray:
+def pad_image(x: IntArray, padding: Padding, value: int) -> IntArray:
     """Add (top, left, bottom, right) pixels of `value` around a batch of images."""
     top, left, bottom, right = padding
     if not any(padding):

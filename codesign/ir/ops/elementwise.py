@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codesign.ir.ops.base import Arg, OpError, Work, expect_inputs, range_type
+from codesign.ir.ops.base import Arg, OpError, Work, expect_data, expect_inputs, range_type
 from codesign.ir.types import IntArray, TensorType
 
 
@@ -18,6 +18,8 @@ class Add:
 
     def infer(self, args: Sequence[Arg]) -> TensorType:
         expect_inputs(args, 2, 2)
+        expect_data(args[0])
+        expect_data(args[1])
         a, b = args[0].type, args[1].type
         if a.shape != b.shape:
             raise OpError(f"inputs of shapes {a.shape} and {b.shape}", "two inputs of one shape")

@@ -10,7 +10,9 @@ import numpy as np
 from codesign.ir.ops.base import (
     Arg,
     OpError,
+    Padding,
     Work,
+    expect_data,
     expect_image,
     expect_inputs,
     output_extent,
@@ -31,7 +33,7 @@ def exact_matmul(x: IntArray, w: IntArray, bound: int) -> IntArray:
         return np.asarray(np.matmul(x.astype(np.float32), w.astype(np.float32)), dtype=np.int64)
     if bound < 1 << 53:
         return np.asarray(np.matmul(x.astype(np.float64), w.astype(np.float64)), dtype=np.int64)
-    return np.matmul(x, w)
+    return np.asarray(np.matmul(x, w), dtype=np.int64)
 
 
 def accumulator_type(x: IntType, weights: IntArray, bias: IntArray | None, extra: int | None = None) -> IntType:
@@ -42,6 +44,10 @@ def accumulator_type(x: IntType, weights: IntArray, bias: IntArray | None, extra
     lo, hi = x.lo, x.hi
     if extra is not None:
         lo, hi = min(lo, extra), max(hi, extra)
+    # A sum this large cannot be formed in 64 bits, and spans far more than 32.
+    bound = max(-lo, hi) * float(np.abs(weights.astype(np.float64)).sum(axis=1).max())
+    if bound >= 2.0**61:
+        raise OpError(f"sums up to {bound:.3g}, more than 32 bits", "an accumulator of at most 32 bits")
     products = np.stack([weights * lo, weights * hi])
     low, high = products.min(axis=0).sum(axis=1), products.max(axis=0).sum(axis=1)
     if bias is not None:
@@ -66,17 +72,18 @@ class Conv2d:
     """
 
     stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    padding: Padding = (0, 0, 0, 0)
     groups: int = 1
     dilation: tuple[int, int] = (1, 1)
     pad_value: int = 0
 
     def infer(self, args: Sequence[Arg]) -> TensorType:
         expect_inputs(args, 2, 3)
+        expect_data(args[0])
         height, width, channels = expect_image(args[0].type)
         weights = args[1].constant("the weight")
         if weights.ndim != 4:
-            raise OpError(f"a weight of shape {weights.shape}", "(outputs, kernel height, kernel width, inputs per group)")
+            raise OpError(f"a weight of shape {weights.shape}", "(outputs, height, width, inputs per group)")
         outputs, kh, kw, per_group = weights.shape
         if self.groups < 1 or per_group * self.groups != channels or outputs % self.groups:
             found = f"{channels} input channels, {outputs} outputs, {self.groups} groups, {per_group} weights per group"
@@ -136,9 +143,11 @@ class Dense:
 
     def infer(self, args: Sequence[Arg]) -> TensorType:
         expect_inputs(args, 2, 3)
+        expect_data(args[0])
         weights = args[1].constant("the weight")
         if weights.ndim != 2 or weights.shape[1] != args[0].type.channels:
-            raise OpError(f"an input of shape {args[0].type.shape} and a weight of {weights.shape}", "(outputs, inputs)")
+            found = f"an input of shape {args[0].type.shape} and a weight of {weights.shape}"
+            raise OpError(found, "a weight of (outputs, inputs)")
         dtype = accumulator_type(args[0].type.dtype, weights, _bias(args, weights.shape[0]))
         return TensorType((*args[0].type.shape[:-1], weights.shape[0]), dtype)
 

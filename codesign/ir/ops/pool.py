@@ -7,18 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign.ir.ops.base import Arg, OpError, Work, expect_image, expect_inputs, output_extent, pad_image, range_type, windows
+from codesign.ir.ops.base import (
+    Arg,
+    OpError,
+    Padding,
+    Work,
+    expect_data,
+    expect_image,
+    expect_inputs,
+    output_extent,
+    pad_image,
+    range_type,
+    windows,
+)
 from codesign.ir.types import IntArray, TensorType
-
-Padding = tuple[int, int, int, int]
 
 
 def _pooled(arg: Arg, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding) -> tuple[int, int, int]:
-    """The output shape of a pooling; raises OpError when the window is as small as the padding."""
+    """The output shape of a pooling; raises OpError when the padding is as large as the window."""
     height, width, channels = expect_image(arg.type)
     top, left, bottom, right = padding
     if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
-        raise OpError(f"kernel {kernel}, stride {stride}, padding {padding}", "1, 1, 0 or more")
+        raise OpError(f"kernel {kernel}, stride {stride}, padding {padding}", "at least 1, 1, 0")
     if max(top, bottom) >= kernel[0] or max(left, right) >= kernel[1]:
         raise OpError(f"padding {padding} around a window of {kernel}", "padding smaller than the window")
     oh = output_extent(height, kernel[0], stride[0], top, bottom)
@@ -36,16 +46,17 @@ class MaxPool2d:
 
     def infer(self, args: Sequence[Arg]) -> TensorType:
         expect_inputs(args, 1, 1)
+        expect_data(args[0])
         return TensorType(_pooled(args[0], self.kernel, self.stride, self.padding), args[0].type.dtype)
 
     def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
         x = pad_image(values[0], self.padding, args[0].type.dtype.lo)
         view = windows(x, self.kernel, self.stride)
-        y = view[..., 0, 0]
+        y = view[..., 0, 0].copy()
         for ky in range(self.kernel[0]):
             for kx in range(self.kernel[1]):
-                y = np.maximum(y, view[..., ky, kx])
-        return np.ascontiguousarray(y)
+                np.maximum(y, view[..., ky, kx], out=y)
+        return y
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work(ops=self.infer(args).size * self.kernel[0] * self.kernel[1])
@@ -53,7 +64,9 @@ class MaxPool2d:
 
 @dataclass(frozen=True)
 class AvgPool2d:
-    """The sum of each window, per channel, or its mean rounded half away from zero. Input (H, W, C), output (OH, OW, C).
+    """The sum of each window, per channel, or its mean rounded half away from zero.
+
+    Input (H, W, C), output (OH, OW, C).
 
     mean False  y = sum: exact; the division is left to the Threshold or Requant that follows
     mean True   y = round_half_away(sum / n), n the pixels of the window inside the image: TFLite's AVERAGE_POOL_2D
@@ -68,6 +81,7 @@ class AvgPool2d:
 
     def infer(self, args: Sequence[Arg]) -> TensorType:
         expect_inputs(args, 1, 1)
+        expect_data(args[0])
         shape = _pooled(args[0], self.kernel, self.stride, self.padding)
         x = args[0].type.dtype
         if self.mean:
@@ -78,14 +92,28 @@ class AvgPool2d:
             lo, hi = min(lo, self.pad_value), max(hi, self.pad_value)
         return TensorType(shape, range_type(lo * area, hi * area))
 
+    def counts(self, shape: tuple[int, int, int]) -> IntArray:
+        """The pixels inside the image of each window, (OH, OW, 1), for an input of `shape`."""
+        ones = pad_image(np.ones((1, *shape[:2], 1), dtype=np.int64), self.padding, 0)
+        return _sums(ones, self.kernel, self.stride)[0]
+
     def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
-        x = pad_image(values[0], self.padding, 0 if self.mean else self.pad_value)
-        total = windows(x, self.kernel, self.stride).sum(axis=(-2, -1))
+        total = _sums(pad_image(values[0], self.padding, 0 if self.mean else self.pad_value), self.kernel, self.stride)
         if not self.mean:
             return total
-        ones = pad_image(np.ones((1, *args[0].type.shape[:2], 1), dtype=np.int64), self.padding, 0)
-        count = windows(ones, self.kernel, self.stride).sum(axis=(-2, -1))
-        return np.sign(total) * ((np.abs(total) + count // 2) // count)
+        count = self.counts(expect_image(args[0].type))
+        mean: IntArray = np.sign(total) * ((np.abs(total) + count // 2) // count)
+        return mean
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work(ops=self.infer(args).size * self.kernel[0] * self.kernel[1])
+
+
+def _sums(x: IntArray, kernel: tuple[int, int], stride: tuple[int, int]) -> IntArray:
+    view = windows(x, kernel, stride)
+    total: IntArray = view[..., 0, 0].astype(np.int64)
+    for ky in range(kernel[0]):
+        for kx in range(kernel[1]):
+            if ky or kx:
+                total += view[..., ky, kx]
+    return total

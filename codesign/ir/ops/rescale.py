@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign.ir.ops.base import Arg, OpError, Work, expect_inputs, range_type
+from codesign.ir.ops.base import Arg, OpError, Work, expect_data, expect_inputs, range_type
 from codesign.ir.types import IntArray, IntType, TensorType
+
+MAX_SHIFT = 62
+_INT32 = IntType(32, True)
 
 
 class Rounding(enum.Enum):
@@ -26,28 +29,33 @@ class Rounding(enum.Enum):
 
 
 def round_shift(product: IntArray, shift: IntArray, rounding: Rounding) -> IntArray:
-    """round(product / 2^shift), elementwise, for 0 <= shift <= 62.
+    """round(product / 2^shift), elementwise, for every 64-bit product and 0 <= shift <= 62.
 
-    TFLITE_DOUBLE in closed form, s = shift: (p + 2^(s-1) + (s > 31 ? (p >= 0 ? 2^30 : -2^30) : 0)) >> s.
+    With q = product >> shift and r = product - q * 2^shift (so 0 <= r < 2^shift), h = 2^(shift-1), or 0 for shift 0:
+    HALF_UP        q + ((r + h) >> shift)
+    HALF_EVEN      q + (r > h or (r == h and q is odd)), q for shift 0
+    TFLITE_DOUBLE  q + ((r + h + n) >> shift), n = 2^30 for a product >= 0, -2^30 below; 0 where shift <= 31
+    The remainder, not the product, meets the rounding constant: nothing overflows.
     """
-    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    if rounding is Rounding.HALF_UP:
-        return (product + half) >> shift
-    if rounding is Rounding.TFLITE_DOUBLE:
-        nudge = np.where(shift > 31, np.where(product >= 0, 1 << 30, -(1 << 30)), 0)
-        return (product + half + nudge) >> shift
-    quotient = product >> shift
-    rest = product - (quotient << shift)
-    up = (rest > half) | ((rest == half) & (quotient & 1 == 1))
-    return quotient + np.where(shift > 0, up, False)
+    product, shift = np.asarray(product, dtype=np.int64), np.asarray(shift, dtype=np.int64)
+    quotient: IntArray = product >> shift
+    rest = product & ((np.int64(1) << shift) - 1)
+    half = (np.int64(1) << shift) >> 1
+    if rounding is Rounding.HALF_EVEN:
+        up = rest + (quotient & 1) > half
+        return quotient + (up & (shift > 0))
+    rest += half
+    if rounding is Rounding.TFLITE_DOUBLE and int(shift.max(initial=0)) > 31:
+        rest += np.where(shift > 31, np.where(product >= 0, 1 << 30, -(1 << 30)), 0)
+    return quotient + (rest >> shift)
 
 
 @dataclass(frozen=True)
 class Requant:
     """y = clamp(round(x * m / 2^s) + zero_point, out.lo, out.hi), with m and s per tensor or per channel.
 
-    Inputs: x (…, C); multiplier (1) or (C), constant, of at most 32 bits signed; shift (1) or (C), constant, 0 … 62.
-    The product is formed in 64 bits. A negative multiplier gives a decreasing function.
+    Inputs: x (…, C); multiplier (1) or (C), constant, -2^31 … 2^31 - 1; shift (1) or (C), constant, 0 … 62.
+    The product is formed in 64 bits and cannot overflow. A negative multiplier gives a decreasing function.
     """
 
     out: IntType
@@ -56,22 +64,30 @@ class Requant:
 
     def infer(self, args: Sequence[Arg]) -> TensorType:
         expect_inputs(args, 3, 3)
+        expect_data(args[0])
         channels = args[0].type.channels
-        for arg, name in ((args[1], "multiplier"), (args[2], "shift")):
+        for arg, name, lo, hi in ((args[1], "multiplier", _INT32.lo, _INT32.hi), (args[2], "shift", 0, MAX_SHIFT)):
             value = arg.constant(f"the {name}")
             if value.shape not in ((1,), (channels,)):
                 raise OpError(f"a {name} of shape {value.shape}", f"(1,) or ({channels},)")
-        shift = args[2].constant("the shift")
-        if int(shift.min()) < 0 or int(shift.max()) > 62:
-            raise OpError(f"shifts from {shift.min()} to {shift.max()}", "0 to 62")
+            if int(value.min()) < lo or int(value.max()) > hi:
+                raise OpError(f"a {name} from {value.min()} to {value.max()}", f"{lo} to {hi}")
+        if not _INT32.lo <= self.zero_point <= _INT32.hi:
+            raise OpError(f"the zero point {self.zero_point}", f"{_INT32.lo} to {_INT32.hi}")
         if self.out.bipolar:
             raise OpError("a bipolar result", "a Threshold with one level")
         return TensorType(args[0].type.shape, self.out)
 
     def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
         x, multiplier, shift = values
-        rounded = round_shift(x * multiplier, shift, self.rounding)
-        return np.clip(rounded + self.zero_point, self.out.lo, self.out.hi)
+        return self.apply(x, multiplier, shift)
+
+    def apply(self, x: IntArray, multiplier: IntArray, shift: IntArray) -> IntArray:
+        """The function itself, for arrays that broadcast together."""
+        rounded = round_shift(np.multiply(x, multiplier, dtype=np.int64), shift, self.rounding)
+        # Limited before the zero point is added: a rounded product of 64 bits has no room for it.
+        y: IntArray = np.clip(rounded, self.out.lo - self.zero_point, self.out.hi - self.zero_point) + self.zero_point
+        return y
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work(ops=args[0].type.size, const_bits=args[1].type.bits + args[2].type.bits)
@@ -89,6 +105,7 @@ class Threshold:
 
     def infer(self, args: Sequence[Arg]) -> TensorType:
         expect_inputs(args, 2, 2)
+        expect_data(args[0])
         levels = args[1].constant("the level table")
         channels = args[0].type.channels
         if levels.ndim != 2 or levels.shape[0] not in (1, channels):
@@ -134,7 +151,7 @@ def count_reached(x: IntArray, levels: IntArray, dtype: IntType) -> IntArray:
 
 
 def thresholds_of_requant(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> IntArray:
-    """The level table (rows, out.count - 1) of a Requant with positive multipliers, found by bisection on the op itself.
+    """The level table (rows, out.count - 1) of a Requant with positive multipliers, by bisection on the op itself.
 
     T[c, i] is the smallest x with y >= out.lo + i + 1; out of the range of `x`, x.hi + 1. Raises OpError for a
     multiplier below zero, since the function then decreases.
@@ -149,7 +166,7 @@ def thresholds_of_requant(op: Requant, x: IntType, multiplier: IntArray, shift: 
     high = np.full((rows, targets.size), x.hi + 1, dtype=np.int64)
     while (low < high).any():
         middle = (low + high) >> 1
-        reached = np.clip(round_shift(middle * m, s, op.rounding) + op.zero_point, op.out.lo, op.out.hi) >= targets
+        reached = op.apply(middle, m, s) >= targets
         high = np.where(reached, middle, high)
         low = np.where(reached, low, np.minimum(middle + 1, high))
     return low

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign.ir.ops.base import Arg, OpError, Work, expect_image, expect_inputs, pad_image
+from codesign.ir.ops.base import Arg, OpError, Padding, Work, expect_data, expect_image, expect_inputs, pad_image
 from codesign.ir.types import IntArray, IntType, TensorType
 
 
@@ -20,12 +20,13 @@ class Reshape:
 
     def infer(self, args: Sequence[Arg]) -> TensorType:
         expect_inputs(args, 1, 1)
-        if math.prod(self.shape) != args[0].type.size:
-            raise OpError(f"{args[0].type.shape} to {self.shape}", "the same number of elements")
+        expect_data(args[0])
+        if min(self.shape, default=0) < 1 or math.prod(self.shape) != args[0].type.size:
+            raise OpError(f"{args[0].type.shape} to {self.shape}", "the same number of elements, no empty axis")
         return TensorType(self.shape, args[0].type.dtype)
 
     def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
-        return values[0].reshape(-1, *self.shape)
+        return values[0].reshape(len(values[0]), *self.shape)
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work()
@@ -37,6 +38,8 @@ class Concat:
 
     def infer(self, args: Sequence[Arg]) -> TensorType:
         expect_inputs(args, 1, 1 << 16)
+        for arg in args:
+            expect_data(arg)
         shapes = {a.type.shape[:-1] for a in args}
         dtypes = {a.type.dtype for a in args}
         if len(shapes) > 1 or len(dtypes) > 1:
@@ -55,16 +58,18 @@ class Concat:
 class Pad:
     """(top, left, bottom, right) pixels of `value` around the image; the type grows when it does not hold the value."""
 
-    padding: tuple[int, int, int, int]
+    padding: Padding
     value: int = 0
 
     def infer(self, args: Sequence[Arg]) -> TensorType:
         expect_inputs(args, 1, 1)
+        expect_data(args[0])
         height, width, channels = expect_image(args[0].type)
         top, left, bottom, right = self.padding
         if min(self.padding) < 0:
             raise OpError(f"padding {self.padding}", "0 or more")
-        return TensorType((height + top + bottom, width + left + right, channels), padded_type(args[0].type.dtype, self.value))
+        dtype = padded_type(args[0].type.dtype, self.value)
+        return TensorType((height + top + bottom, width + left + right, channels), dtype)
 
     def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
         return pad_image(values[0], self.padding, self.value)
