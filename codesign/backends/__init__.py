@@ -1,0 +1,22 @@
+"""The toolchains. A new one is a package beside this file and one line in BACKENDS; it is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from codesign.backends.base import Backend
+from codesign.errors import UsageError
+
+BACKENDS: dict[str, str] = {
+    "rtl": "codesign.backends.rtl.backend:RtlBackend",
+}
+
+
+def load_backend(name: str) -> Backend[Any]:
+    """The backend of that name. Raises UsageError for an unknown one."""
+    if name not in BACKENDS:
+        raise UsageError.at("backend", f"there is no {name!r}", ", ".join(BACKENDS))
+    module, _, attribute = BACKENDS[name].partition(":")
+    backend: Backend[Any] = getattr(importlib.import_module(module), attribute)()
+    return backend

@@ -1,0 +1,77 @@
+"""The seam between the core and a toolchain: what every backend offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from codesign.ir.graph import Graph, Node
+from codesign.ir.types import IntArray
+from codesign.report import Report
+from codesign.target import Target
+
+Objective = Literal["latency", "throughput", "area"]
+Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all (0: not known)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a backend takes a node; if not, a sentence that says why and what would be taken."""
+
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """`name op value`, for example fps >= 10000 or lut <= 20000."""
+
+    name: str
+    op: Literal["<=", ">="]
+    value: float
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How `run` executes: frames (0: as many as the inputs), stall probability per stream end, trace file, seed."""
+
+    frames: int = 0
+    stall: float = 0.0
+    seed: int = 1
+    trace: Path | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """The result of executing an artifact: integer outputs, and what was measured."""
+
+    outputs: Sequence[IntArray]
+    report: Report
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+S = TypeVar("S")
+
+
+class Backend(Protocol[S]):
+    """One toolchain. A schedule S is plain data: `schedule_data` and `read_schedule` turn it into JSON and back."""
+
+    name: str
+
+    def check(self, node: Node, graph: Graph, target: Target) -> Verdict: ...
+
+    def schedule(
+        self, graph: Graph, target: Target, objective: Objective, requirements: Sequence[Requirement], progress: Progress
+    ) -> S: ...
+
+    def schedule_data(self, schedule: S) -> dict[str, Any]: ...
+
+    def read_schedule(self, data: Mapping[str, Any], graph: Graph) -> S: ...
+
+    def estimate(self, graph: Graph, schedule: S, target: Target) -> Report: ...
+
+    def build(self, graph: Graph, schedule: S, target: Target, out: Path) -> None: ...
+
+    def run(self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress) -> Run: ...
