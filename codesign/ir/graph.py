@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from codesign.errors import Diagnostic, GraphError, InputError, raise_all
 from codesign.ir.ops import Arg, Op, OpError, Work
 from codesign.ir.types import IntArray, IntType, Quant, RealArray, TensorType
+
+# What a value may be called: the text form and every backend's file and signal names rest on it.
+NAME = r"[A-Za-z_][\w.\-/:]*"
 
 # Frames evaluated at once: few enough for the caches, enough to hide the cost of a call.
 _CHUNK_ELEMENTS = 1 << 21
@@ -50,13 +54,24 @@ class Const:
     type: TensorType
     value: IntArray
 
+    def __post_init__(self) -> None:
+        if self.value.flags.writeable or self.value.dtype != np.int64:
+            value = np.array(self.value, dtype=np.int64, order="C")
+            value.flags.writeable = False
+            object.__setattr__(self, "value", value)
+
     @classmethod
-    def of(cls, value: IntArray, dtype: IntType | None = None) -> Const:
-        """A constant in `dtype`, or in the narrowest type that holds its values."""
-        value = np.ascontiguousarray(value, dtype=np.int64)
-        value.flags.writeable = False
-        dtype = dtype or IntType.smallest(int(value.min()), int(value.max()))
-        return cls(TensorType(value.shape, dtype), value)
+    def of(cls, value: NDArray[np.integer[Any]], dtype: IntType | None = None) -> Const:
+        """A constant in `dtype`, or in the narrowest type that holds its values. Raises GraphError."""
+        value = np.asarray(value)
+        if value.size == 0 or value.ndim == 0 or not np.issubdtype(value.dtype, np.integer):
+            found = f"an array of shape {value.shape} and type {value.dtype}"
+            raise GraphError.at("constant", found, "integers, at least one axis, at least one element")
+        try:
+            dtype = dtype or IntType.smallest(int(value.min()), int(value.max()))
+        except ValueError as error:
+            raise GraphError.at("constant", f"values from {value.min()} to {value.max()}", "at most 32 bits") from error
+        return cls(TensorType(value.shape, dtype), np.asarray(value, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -84,8 +99,13 @@ class Node:
 class Graph:
     """Nodes in topological order over inputs and constants; construction verifies every rule and raises GraphError.
 
-    The rules: names are unique, inputs exist and come first, every operator accepts its inputs, constants hold their
-    type's values, there is at least one input and one output.
+    The rules, checked together and reported together:
+    - there is at least one input and one output;
+    - names are unique, and words of letters, digits and `_ . - / :`;
+    - every node reads values that come before it, and its operator accepts them;
+    - constants hold values of their type and have its shape;
+    - scales and zero points are one, or as many as their axis is long; source_axes permutes the axes;
+    - outputs are inputs or results of nodes.
     """
 
     inputs: tuple[Port, ...]
@@ -95,6 +115,7 @@ class Graph:
     _types: dict[str, TensorType] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "consts", dict(self.consts))
         found: list[Diagnostic] = []
         if not self.inputs or not self.outputs:
             counts = f"{len(self.inputs)} inputs and {len(self.outputs)} outputs"
@@ -103,35 +124,60 @@ class Graph:
             if port.type is None:
                 found.append(Diagnostic(port.name, "an input without a type", "a TensorType"))
             else:
-                self._define(port.name, port.type, found)
+                self._define(port.name, port.name, port.type, found)
+                self._verify_axes(port, found)
         for name, const in self.consts.items():
-            self._define(name, const.type, found)
-            if const.value.shape != const.type.shape or not const.type.dtype.holds(const.value):
-                found.append(Diagnostic(name, f"a constant of shape {const.value.shape} that is no {const.type}"))
+            self._define(name, name, const.type, found)
+            if const.value.shape != const.type.shape:
+                found.append(Diagnostic(name, f"a constant {const.type} with an array of shape {const.value.shape}"))
+            elif not const.type.dtype.holds(const.value):
+                values = f"a constant {const.type} with values from {const.value.min()} to {const.value.max()}"
+                found.append(Diagnostic(name, values, _range(const.type.dtype)))
+        refused: set[str] = set()
         for node in self.nodes:
-            self._verify(node, found)
+            if not refused.isdisjoint(node.inputs) or not self._verify(node, found):
+                refused.add(node.name)  # what reads it is not reported: it would only repeat the cause
         for port in self.outputs:
-            if port.name not in self._types:
+            if port.name in self.consts:
+                found.append(Diagnostic("graph", f"the output {port.name!r} is a constant", "the result of a node"))
+            elif port.name in self._types:
+                self._verify_axes(port, found)
+            elif port.name not in refused:
                 found.append(Diagnostic("graph", f"the output {port.name!r} is not computed", "the name of a value"))
         raise_all(GraphError, found)
 
-    def _define(self, name: str, type_: TensorType, found: list[Diagnostic]) -> None:
+    def _define(self, name: str, where: str, type_: TensorType, found: list[Diagnostic]) -> None:
         if name in self._types:
-            found.append(Diagnostic(name, "two values have this name", "unique names"))
+            found.append(Diagnostic(where, f"two values have the name {name!r}", "unique names"))
+        if not re.fullmatch(NAME, name):
+            allowed = "a letter or _, then letters, digits and _ . - / :"
+            found.append(Diagnostic(where, f"a value has the name {name!r}", allowed))
+        if type_.quant is not None and not type_.quant.fits(type_.shape):
+            scales = f"{len(type_.quant.scale)} scales, {len(type_.quant.zero_point)} zero points"
+            meaning = f"{scales} along axis {type_.quant.axis} of shape {type_.shape}"
+            found.append(Diagnostic(where, meaning, "one, or as many as the axis is long"))
         self._types[name] = type_
 
-    def _verify(self, node: Node, found: list[Diagnostic]) -> None:
+    def _verify_axes(self, port: Port, found: list[Diagnostic]) -> None:
+        rank = len(self._types[port.name].shape)
+        if port.source_axes and sorted(port.source_axes) != list(range(rank)):
+            allowed = f"a permutation of {', '.join(map(str, range(rank)))}"
+            found.append(Diagnostic(port.name, f"source axes {port.source_axes}", allowed))
+
+    def _verify(self, node: Node, found: list[Diagnostic]) -> bool:
+        """Define the node's value; False after adding what stands against it to `found`."""
         missing = [name for name in node.inputs if name not in self._types]
         if missing:
             reads = f"reads {', '.join(missing)}, not computed before it"
             found.append(Diagnostic(node.where, reads, "values computed earlier"))
-            return
+            return False
         try:
             result = node.op.infer(self.args(node))
         except OpError as error:
             found.append(Diagnostic(node.where, f"{type(node.op).__name__} with {error.found}", error.allowed))
-            return
-        self._define(node.name, replace(result, quant=node.quant), found)
+            return False
+        self._define(node.name, node.where, replace(result, quant=node.quant), found)
+        return True
 
     def args(self, node: Node) -> list[Arg]:
         """The inputs of `node` as its operator sees them."""
@@ -181,7 +227,10 @@ class Graph:
         """SHA-256 of what determines the result: operators, constants, types and meaning; not the origins."""
         from codesign.ir.text import print_graph
 
-        return hashlib.sha256(print_graph(self, origins=False).encode()).hexdigest()
+        sha = hashlib.sha256(print_graph(self, origins=False, values=False).encode())
+        for const in self.consts.values():
+            sha.update(const.value.astype("<i8").tobytes())
+        return sha.hexdigest()
 
     # -- golden evaluation ---------------------------------------------------------------------------------------------
 
@@ -190,8 +239,8 @@ class Graph:
 
         Exact for every graph that verifies. Raises InputError for a wrong shape or a value outside the input's type.
         """
-        batch = self._check_feeds(feeds)
-        step = self._chunk()
+        feeds = self._check_feeds(feeds)
+        batch, step = len(feeds[0]), self._chunk()
         parts: list[list[IntArray]] = []
         for start in range(0, max(batch, 1), step):
             values = self._run([f[start : start + step] for f in feeds], keep=False)
@@ -202,8 +251,7 @@ class Graph:
 
     def evaluate_all(self, *feeds: IntArray) -> dict[str, IntArray]:
         """Every value of the golden evaluation by name, for comparing layer by layer."""
-        self._check_feeds(feeds)
-        return self._run(list(feeds), keep=True)
+        return self._run(list(self._check_feeds(feeds)), keep=True)
 
     def _chunk(self) -> int:
         largest = max(t.size for name, t in self._types.items() if name not in self.consts)
@@ -222,10 +270,12 @@ class Graph:
                         del values[name]
         return values
 
-    def _check_feeds(self, feeds: tuple[IntArray, ...]) -> int:
+    def _check_feeds(self, feeds: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
+        """The feeds as int64, each with the batch as its first axis; raises InputError."""
         if len(feeds) != len(self.inputs):
             raise InputError.at("inputs", f"{len(feeds)} arrays", self._input_names())
-        for port, feed in zip(self.inputs, feeds, strict=True):
+        arrays = [np.asarray(f) for f in feeds]
+        for port, feed in zip(self.inputs, arrays, strict=True):
             type_ = self._types[port.name]
             where = f"input {port.name}"
             if feed.shape[1:] != type_.shape:
@@ -236,9 +286,9 @@ class Graph:
                 raise InputError.at(where, f"values of type {feed.dtype}", "integers", hint)
             if not type_.dtype.holds(feed):
                 raise InputError.at(where, f"values from {feed.min()} to {feed.max()}", _range(type_.dtype))
-        if len({f.shape[0] for f in feeds}) > 1:
-            raise InputError.at("inputs", f"batches of {', '.join(str(f.shape[0]) for f in feeds)}", "one batch size")
-        return int(feeds[0].shape[0])
+        if len({len(f) for f in arrays}) > 1:
+            raise InputError.at("inputs", f"batches of {', '.join(str(len(f)) for f in arrays)}", "one batch size")
+        return tuple(np.asarray(f, dtype=np.int64) for f in arrays)
 
     def _input_names(self) -> str:
         return f"{len(self.inputs)}: {', '.join(p.name for p in self.inputs)}"

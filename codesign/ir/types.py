@@ -116,11 +116,24 @@ class Quant:
     axis: int | None = None
 
     def __post_init__(self) -> None:
+        # Plain floats, whatever came in: the text form prints them, and float32 scalars would print otherwise.
+        object.__setattr__(self, "scale", tuple(float(s) for s in self.scale))
+        object.__setattr__(self, "zero_point", tuple(float(z) for z in self.zero_point))
         sizes = {len(self.scale), len(self.zero_point)} - {1}
-        if len(sizes) > 1 or (sizes and self.axis is None):
+        if len(sizes) > 1 or 0 in sizes or (sizes and self.axis is None):
             raise ValueError(f"{len(self.scale)} scales and {len(self.zero_point)} zero points on axis {self.axis}")
         if not all(np.isfinite(s) and s != 0 for s in self.scale):
             raise ValueError("a scale is NaN, infinite or zero")
+        if not all(np.isfinite(z) for z in self.zero_point):
+            raise ValueError("a zero point is NaN or infinite")
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether the axis exists in `shape` and is as long as the scales and zero points."""
+        if self.axis is None:
+            return True
+        if not -len(shape) <= self.axis < len(shape):
+            return False
+        return {len(self.scale), len(self.zero_point)} <= {1, shape[self.axis]}
 
     def _along_axis(self, values: Sequence[float], rank: int) -> RealArray:
         array = np.asarray(values, dtype=np.float64)
@@ -154,6 +167,7 @@ class TensorType:
     quant: Quant | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         if not self.shape or any(n < 1 for n in self.shape):
             raise ValueError(f"a tensor needs at least one axis and no empty one, not {self.shape}")
 

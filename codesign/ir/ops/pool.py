@@ -111,9 +111,9 @@ class AvgPool2d:
 
 def _sums(x: IntArray, kernel: tuple[int, int], stride: tuple[int, int]) -> IntArray:
     view = windows(x, kernel, stride)
-    total: IntArray = view[..., 0, 0].astype(np.int64)
+    total: IntArray = np.array(view[..., 0, 0], dtype=np.int64)
     for ky in range(kernel[0]):
         for kx in range(kernel[1]):
             if ky or kx:
-                total += view[..., ky, kx]
+                np.add(total, view[..., ky, kx], out=total)
     return total

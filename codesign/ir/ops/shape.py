@@ -8,7 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign.ir.ops.base import Arg, OpError, Padding, Work, expect_data, expect_image, expect_inputs, pad_image
+from codesign.ir.ops.base import (
+    Arg,
+    OpError,
+    Padding,
+    Work,
+    expect_data,
+    expect_image,
+    expect_inputs,
+    pad_image,
+    range_type,
+)
 from codesign.ir.types import IntArray, IntType, TensorType
 
 
@@ -82,4 +92,4 @@ def padded_type(x: IntType, value: int) -> IntType:
     """`x`, or the narrowest type that holds its values and `value` too (a bipolar image padded with 0 becomes i2)."""
     if x.holds(np.array([value])):
         return x
-    return IntType.smallest(min(x.lo, value), max(x.hi, value))
+    return range_type(min(x.lo, value), max(x.hi, value))
