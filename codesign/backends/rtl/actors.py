@@ -1,0 +1,113 @@
+"""A design as actors and links for the cycle model: which engine makes which steps, as the RTL does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codesign.backends.rtl.blocks.engines import Concat, Fork, Join, Pad, Pass, Skid, WidthDown, WidthUp
+from codesign.backends.rtl.blocks.window import Window
+from codesign.backends.rtl.design import Design, Layer
+from codesign.backends.rtl.network import Actor, Link, Network
+from codesign.ir.types import IntArray
+
+# What an engine takes from an input in each step of a frame: (tokens needed so far, tokens given back).
+Takes = tuple[IntArray, IntArray]
+
+
+def buffer_name(layer: str) -> str:
+    """The name of a window's memory in schedules, where it stands beside the streams."""
+    return f"{layer}.window"
+
+
+def network(design: Design) -> Network:
+    """The actors and links of a design."""
+    actors: list[Actor] = []
+    links: list[Link] = []
+    made: dict[str, tuple[Layer, IntArray]] = {}
+    taken: dict[str, tuple[str, Takes]] = {}
+    for layer in design.layers:
+        if isinstance(layer.engine, Window):
+            taker = buffer_name(layer.name)
+            starts, takes = _window(layer, layer.engine, design, actors, links)
+        else:
+            taker = layer.name
+            starts, takes = _steps(layer, design)
+            actors.append(Actor(layer.name, starts.size))
+        made.update({stream.name: (layer, starts) for stream in layer.outputs})
+        taken.update({name: (taker, counts) for name, counts in zip(layer.inputs, takes, strict=True)})
+    for name, (layer, starts) in made.items():
+        sink, counts = taken.get(name, (None, ()))
+        links.append(Link(name, layer.name, sink, design.streams[name].depth, layer.latency, starts, *counts))
+    edge = design.layers[0].name
+    return Network(tuple(actors), tuple(links), edge, np.ones(design.streams[design.input].beats, np.int64))
+
+
+def _every(beats: int) -> Takes:
+    """One beat a step."""
+    return np.arange(1, beats + 1), np.ones(beats, np.int64)
+
+
+def _steps(layer: Layer, design: Design) -> tuple[IntArray, list[Takes]]:
+    """What an engine without a memory starts, and takes from each input, in each step of a frame."""
+    engine = layer.engine
+    beats = [design.streams[name].beats for name in layer.inputs]
+    out = layer.outputs[0].beats
+    match engine:
+        case Skid():
+            return np.ones(out, np.int64), []
+        case Pass() | Fork() | Join():
+            return np.ones(out, np.int64), [_every(n) for n in beats]
+        case WidthDown(ratio=ratio):
+            step = np.arange(out)
+            return np.ones(out, np.int64), [(step // ratio + 1, (step % ratio == ratio - 1).astype(np.int64))]
+        case WidthUp(ratio=ratio):
+            last = np.arange(beats[0]) % ratio == ratio - 1
+            return last.astype(np.int64), [_every(beats[0])]
+        case Pad():
+            inside = np.zeros((engine.out_height, engine.out_width, engine.folds), np.int64)
+            inside[engine.top : engine.top + engine.height, engine.left : engine.left + engine.width] = 1
+            return np.ones(inside.size, np.int64), [(inside.reshape(-1).cumsum(), inside.reshape(-1))]
+        case Concat(folds=folds):
+            turn = np.tile(np.repeat(np.arange(len(folds)), folds), out // sum(folds))
+            masks = [(turn == i).astype(np.int64) for i in range(len(folds))]
+            return np.ones(out, np.int64), [(mask.cumsum(), mask) for mask in masks]
+    raise AssertionError(f"no timing for {engine.module}")
+
+
+def _window(
+    layer: Layer, engine: Window, design: Design, actors: list[Actor], links: list[Link]
+) -> tuple[IntArray, list[Takes]]:
+    """Add the writer, the memory and the reader of a window; return what the reader starts and what the writer takes."""
+    words = design.streams[layer.inputs[0]].beats
+    need, free = window_reads(engine)
+    name = buffer_name(layer.name)
+    actors += [Actor(name, words), Actor(layer.name, need.size)]
+    links.append(Link(name, name, layer.name, engine.capacity, 0, np.ones(words, np.int64), need, free))
+    starts = np.zeros(need.size, np.int64)
+    inner = engine.kernel_h * engine.kernel_w * (1 if engine.channel_outer else engine.folds)
+    starts[inner - 1 :: inner] = 1
+    return starts, [_every(words)]
+
+
+def window_reads(engine: Window) -> tuple[IntArray, IntArray]:
+    """Per step of a frame: words of the frame that must have been written before it, words given back after it."""
+    oy, ox = np.meshgrid(np.arange(engine.out_height), np.arange(engine.out_width), indexing="ij")
+    base = ((oy * engine.stride_h * engine.width + ox * engine.stride_w) * engine.folds).reshape(-1)
+    release = np.diff(np.append(base, engine.height * engine.width * engine.folds))
+    ky, kx = np.meshgrid(np.arange(engine.kernel_h), np.arange(engine.kernel_w), indexing="ij")
+    taps = ((ky * engine.width + kx) * engine.folds).reshape(-1)
+    if engine.channel_outer:
+        offset = (np.arange(engine.folds)[:, None] + taps).reshape(-1)
+    else:
+        offset = np.tile((taps[:, None] + np.arange(engine.folds)).reshape(-1), engine.outer)
+    need = base[:, None] + offset + 1
+    need[:, -1] = np.maximum(need[:, -1], base + release)
+    free = np.zeros_like(need)
+    free[:, -1] = release
+    return need.reshape(-1), free.reshape(-1)
+
+
+def least_capacity(engine: Window) -> int:
+    """The fewest words with which the reader can move: the widest span from a window's base to its last need."""
+    need, free = window_reads(engine)
+    return int((need - (np.cumsum(free) - free)).max())

@@ -1,0 +1,74 @@
+"""Schedules: what a backend is free to choose, as data that can be printed, stored and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from codesign.errors import Diagnostic, InputError, raise_all
+
+MulStyle = Literal["auto", "lut", "dsp"]
+MemStyle = Literal["auto", "distributed", "block", "registers"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How far a layer is folded: `pe` results and `simd` inputs of each are worked on in one cycle."""
+
+    pe: int
+    simd: int = 1
+
+
+@dataclass(frozen=True)
+class RtlSchedule:
+    """Everything that the streaming RTL backend chooses.
+
+    folds     by node: PE and SIMD
+    depths    by stream or window buffer: beats (words) that it holds
+    multiply  by node: multipliers in look-up tables or in DSP blocks; absent: `auto`
+    memory    by node: where its weights and window are kept; absent: `auto`
+    """
+
+    folds: Mapping[str, Fold]
+    depths: Mapping[str, int] = field(default_factory=dict)
+    multiply: Mapping[str, MulStyle] = field(default_factory=dict)
+    memory: Mapping[str, MemStyle] = field(default_factory=dict)
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_data` reads it back."""
+        return {
+            "folds": {name: {"pe": f.pe, "simd": f.simd} for name, f in self.folds.items()},
+            "depths": dict(self.depths),
+            "multiply": dict(self.multiply),
+            "memory": dict(self.memory),
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> RtlSchedule:
+        """The schedule of `to_data`. Raises InputError that lists everything of the wrong form."""
+        found: list[Diagnostic] = []
+        if not isinstance(data, Mapping) or not isinstance(data.get("folds"), Mapping):
+            raise InputError.at("schedule", "no table of folds", '{"folds": {"layer": {"pe": 4, "simd": 8}}, …}')
+        folds: dict[str, Fold] = {}
+        for name, value in data["folds"].items():
+            pe, simd = (value.get("pe"), value.get("simd", 1)) if isinstance(value, Mapping) else (None, None)
+            if not _positive(pe) or not _positive(simd):
+                found.append(Diagnostic(f"schedule, fold of {name}", repr(value), '{"pe": 1 or more, "simd": 1 or more}'))
+            else:
+                folds[name] = Fold(int(pe), int(simd))  # type: ignore[arg-type]
+        depths = data.get("depths", {})
+        for name, value in depths.items():
+            if not _positive(value):
+                found.append(Diagnostic(f"schedule, depth of {name}", repr(value), "a whole number, 1 or more"))
+        styles = (("multiply", ("auto", "lut", "dsp")), ("memory", ("auto", "distributed", "block", "registers")))
+        for key, allowed in styles:
+            for name, value in data.get(key, {}).items():
+                if value not in allowed:
+                    found.append(Diagnostic(f"schedule, {key} of {name}", repr(value), ", ".join(allowed)))
+        raise_all(InputError, found)
+        return cls(folds, dict(depths), dict(data.get("multiply", {})), dict(data.get("memory", {})))
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
