@@ -1,0 +1,1 @@
+"""Quantisation-aware training from a recipe: TOML in, QONNX model, checkpoint and metrics out."""

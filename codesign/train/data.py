@@ -1,0 +1,90 @@
+"""Images to train on: Fashion-MNIST as Debian packages it, or scikit-learn's digits where apt is not to be had."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.errors import InputError, ToolError
+
+FASHION_DIRS = ("/usr/share/datasets/fashion-mnist", "/usr/share/dataset-fashion-mnist")
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Grey images (N, 28, 28) and their classes (N,), for training and for testing.
+
+    name    the data set that this really is
+    source  where it was read
+    note    why it is not the one that was asked for; empty when it is
+    """
+
+    name: str
+    source: str
+    train: Bytes
+    train_labels: Bytes
+    test: Bytes
+    test_labels: Bytes
+    note: str = ""
+
+
+def load_images(name: str) -> Images:
+    """The data set `name`; in place of a Fashion-MNIST that is not installed, the digits, with a note that says so.
+
+    $CODESIGN_FASHION_MNIST names another folder of the four `.gz` files. Raises InputError for a damaged file,
+    ToolError when neither data set is there.
+    """
+    if name == "digits":
+        return _digits()
+    chosen = os.environ.get("CODESIGN_FASHION_MNIST", "")
+    for folder in map(Path, [chosen] if chosen else FASHION_DIRS):
+        if (folder / "train-images-idx3-ubyte.gz").is_file():
+            train, test = (
+                (_idx(folder / f"{part}-images-idx3-ubyte.gz"), _idx(folder / f"{part}-labels-idx1-ubyte.gz"))
+                for part in ("train", "t10k")
+            )
+            return Images("fashion-mnist", str(folder), *train, *test)
+    hint = "apt install dataset-fashion-mnist, or CODESIGN_FASHION_MNIST=folder"
+    if importlib.util.find_spec("sklearn") is None:
+        looked = chosen or FASHION_DIRS[0]
+        raise ToolError.at("fashion-mnist", f"not found in {looked}", hint=f"{hint}, or pip install 'codesign[digits]'")
+    images = _digits()
+    note = f"Fashion-MNIST is not installed ({hint}): trained on scikit-learn's digits instead"
+    return Images(images.name, images.source, images.train, images.train_labels, images.test, images.test_labels, note)
+
+
+def _idx(path: Path) -> Bytes:
+    """An IDX file of unsigned bytes: magic 0x0000 08 rank, then the extents, big-endian, then the values."""
+    try:
+        with gzip.open(path) as file:
+            data = file.read()
+        zero, kind, rank = struct.unpack(">HBB", data[:4])
+        shape = struct.unpack(f">{rank}I", data[4 : 4 + 4 * rank])
+        if (zero, kind) != (0, 8):
+            raise ValueError("not an IDX file of unsigned bytes")
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    except (OSError, EOFError, struct.error, ValueError) as error:
+        raise InputError.at(str(path), f"cannot be read: {error}", "a gzip-compressed IDX file") from error
+
+
+def _digits() -> Images:
+    """scikit-learn's 1,797 digits of 8x8, enlarged to 28x28 (three times, and a border of two); 500 are for testing."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise ToolError.at("digits", "scikit-learn is not installed", hint="pip install 'codesign[digits]'")
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    small = np.rint(np.asarray(digits.images) * (255 / 16)).astype(np.uint8)
+    images = np.pad(small.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
+    labels = np.asarray(digits.target).astype(np.uint8)
+    order = np.random.default_rng(0).permutation(len(images))
+    train, test = order[500:], order[:500]
+    return Images("digits", "scikit-learn", images[train], labels[train], images[test], labels[test])
