@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from codesign import toolchain
+from codesign.errors import ToolError
+
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
@@ -28,6 +31,15 @@ def cxx() -> str:
     if found is None:
         missing("a C++ compiler")
     return str(found)
+
+
+@pytest.fixture(scope="session")
+def fst(cxx: str) -> None:
+    """The headers that traces need."""
+    try:
+        toolchain.require("fst")
+    except ToolError as error:
+        missing(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -32,9 +32,8 @@ module cs_stream_monitor #(
   always_ff @(posedge clk_i) begin
     waiting_q <= 1'b0;
     if (rst_ni) begin
-      if (waiting_q && !(valid_i && data_i == data_q)) begin
-        $error("stream %s: %s changed before it was taken", Name, valid_i ? "data" : "valid");
-      end
+      if (waiting_q && !valid_i) $error("stream %s: valid was withdrawn before ready came", Name);
+      if (waiting_q && valid_i && data_i != data_q) $error("stream %s: data changed before it was taken", Name);
       if (valid_i && ready_i) beats_q <= beats_q + 1;
       if (ready_i && !valid_i) starved_q <= starved_q + 1;
       if (valid_i && !ready_i) begin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from codesign.errors import Diagnostic, MismatchError, ToolError
 
 REPORT_LINES = ("stream ", "tlast ", "result ")  # what sim_main.cpp's lines begin with
+
+# "[time] %Error: file:line: Assertion failed in instance: text": the text and the instance are what a user can use
+_ERROR = re.compile(r"%Error: (?:\S+:\d+: )?(?:Assertion failed in (\S+): )?(.*)$")
 
 
 @dataclass(frozen=True)
@@ -130,5 +134,10 @@ def _failure(
     if status == "tlast":
         frame, beat = next(line.split()[2::2] for line in lines if line.startswith("tlast "))
         return Diagnostic(where, f"m_axis_tlast is wrong at beat {beat} of frame {frame}", "set on the last beat only")
-    message = next((line for line in lines if "%Error" in line), "the design called $finish")
-    return Diagnostic(where, message.split("%Error: ", 1)[-1])
+    if status == "finish":
+        return Diagnostic(where, "the design called $finish")
+    found = next((m for m in map(_ERROR.search, lines) if m), None)
+    if found is None:
+        return Diagnostic(where, "an assertion failed")
+    instance, text = found.groups()
+    return Diagnostic(where, f"{text} (in {instance})" if instance else text)

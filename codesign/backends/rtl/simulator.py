@@ -48,6 +48,7 @@ _COMPILE = ("-std=c++17", "-O2", "-w")
 _RUNTIME = ("verilated.cpp", "verilated_dpi.cpp", "verilated_threads.cpp")
 _RUNTIME_TRACE = ("verilated_fst_c.cpp",)
 BUILD_LIMIT_S = 1800.0
+_CYCLES_AFTER = 8  # recorded after the end of a traced frame
 
 
 def ignore_progress(_what: str, _done: int, _total: int) -> None:
@@ -132,6 +133,8 @@ class Simulator:
             def on_line(line: str) -> None:
                 if line.startswith("progress "):
                     progress("simulating", int(line.split()[1]), frames.count)
+                elif "%Warning" in line and "$readmem" in line:  # it would go on with zeros
+                    raise InputError.at("memory file", line.split("%Warning: ", 1)[-1], hint="compile the model again")
                 elif line.startswith(REPORT_LINES) or "%Error" in line:
                     lines.append(line)
 
@@ -275,3 +278,33 @@ def _port_bytes(header: str, top: str) -> tuple[int, int]:
         allowed = "aclk, aresetn, s_axis_* and m_axis_* with tdata of a multiple of 8 bits"
         raise InputError.at(f"module {top}", f"ports: {', '.join(wrong)}", allowed)
     return found["s_axis_tdata"] // 8, found["m_axis_tdata"] // 8
+
+
+def trace_frame(
+    sources: Path | Sequence[Path],
+    top: str,
+    inputs: npt.NDArray[np.uint8],
+    output_beats: int,
+    *,
+    frame: int,
+    seen: SimResult,
+    file: Path,
+    directory: Path | None = None,
+    stall: float = 0.0,
+    seed: int = 1,
+    longest: int = 4096,
+    progress: Progress = ignore_progress,
+) -> Trace:
+    """Run again what gave `seen` (same inputs, stalls and seed), and record the cycles in which `frame` came out.
+
+    The window ends a few cycles after the frame's last output beat (or where the run ended without it) and begins with
+    its first input beat, but holds `longest` cycles at most. Returns the window; the FST file is `file`.
+    """
+    done, begun = int(seen.completed[frame]), int(seen.accepted[frame])
+    last = (done if done >= 0 else seen.cycles) + _CYCLES_AFTER
+    window = Trace(file, max(begun, last - longest + 1, 0), last)
+    simulator = build(sources, top, directory=directory, trace=True, progress=progress)
+    simulator.run(
+        inputs, output_beats, stall=stall, seed=seed, cycle_limit=last + 1, trace=window, check=False, progress=progress
+    )
+    return window
