@@ -18,14 +18,10 @@ from typing import Any
 from codesign.errors import Diagnostic, InputError, UsageError, raise_all
 from codesign.resources import resource_dir
 
-FABRICS: Mapping[str, tuple[str, ...]] = {
-    "": (),
-    "xc7": ("lut", "ff", "bram", "bram_bits", "dsp"),
-    "xcup": ("lut", "ff", "bram", "bram_bits", "dsp"),
-    "ecp5": ("lut", "ff", "bram", "bram_bits", "dsp"),
-    "ice40": ("lut", "ff", "bram", "bram_bits", "dsp"),
-}
-"""FPGA families, and the limits that a target of each must give."""
+FABRICS = ("xc7", "xcup", "ecp5", "ice40")
+"""FPGA families."""
+
+_FPGA_LIMITS = ("lut", "ff", "bram", "bram_bits", "dsp")
 
 _FIELDS: Mapping[str, type] = {
     "description": str,
@@ -129,11 +125,11 @@ def _check_values(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:
     for backend in data["backends"]:
         if backend not in BACKENDS:
             found.append(Diagnostic(where, f"unknown backend {backend!r}", ", ".join(BACKENDS)))
-    if data["fabric"] not in FABRICS:
-        found.append(Diagnostic(where, f"unknown fabric {data['fabric']!r}", ", ".join(f for f in FABRICS if f)))
-    for limit in FABRICS.get(data["fabric"], ()):
+    if data["fabric"] not in ("", *FABRICS):
+        found.append(Diagnostic(where, f"unknown fabric {data['fabric']!r}", ", ".join(FABRICS)))
+    for limit in _FPGA_LIMITS if data["fabric"] else ():
         if limit not in data["limits"]:
-            found.append(Diagnostic(where, f"limits.{limit} is missing", f"fabric {data['fabric']} needs it"))
+            found.append(Diagnostic(where, f"limits.{limit} is missing", hint="the figure from the data sheet"))
     figures = {"clock_hz": data["clock_hz"], **{f"limits.{k}": v for k, v in data["limits"].items()}}
     for key, value in figures.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 0 or (key == "clock_hz" and value == 0):

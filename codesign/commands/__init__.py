@@ -1,0 +1,1 @@
+"""One module per command: EXAMPLE, `arguments(parser)`, `run(args)` -> exit status. The work is done elsewhere."""

@@ -1,0 +1,40 @@
+"""`codesign targets`: the devices there are."""
+
+from __future__ import annotations
+
+import argparse
+
+from codesign.commands.common import Parser, print_json, print_table
+from codesign.target import Target, load_target, target_names
+
+EXAMPLE = "codesign targets pynq-z2"
+_LIMITS = ("lut", "ff", "bram", "dsp")
+
+
+def arguments(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="T", help="one target, with the source of every figure")
+    parser.add_json()
+
+
+def run(args: argparse.Namespace) -> int:
+    targets = [load_target(name) for name in ([args.name] if args.name else target_names())]
+    if args.json:
+        print_json([{"name": t.name, **t.to_data()} for t in targets])
+    elif args.name:
+        _print_one(targets[0])
+    else:
+        rows = [
+            [t.name, t.fabric, ", ".join(t.backends), f"{t.clock_hz / 1e6:g}"]
+            + [f"{t.limits[k]:,}" if k in t.limits else "" for k in _LIMITS]
+            + [f"{t.limits.get('bram', 0) * t.limits.get('bram_bits', 0) // 1024:,}", t.description]
+            for t in targets
+        ]
+        columns = ["target", "fabric", "backends", "MHz", *_LIMITS, "bram kbit", "device"]
+        print_table(columns, rows, right=["MHz", *_LIMITS, "bram kbit"])
+    return 0
+
+
+def _print_one(target: Target) -> None:
+    figures = {"clock_hz": int(target.clock_hz), **target.limits}
+    rows = [[name, f"{value:,}", target.sources[name]] for name, value in figures.items()]
+    print_table(["figure", "value", "source"], rows, title=f"{target.name}: {target.description}", right=["value"])
