@@ -66,7 +66,8 @@ def _steps(layer: Layer, design: Design) -> tuple[IntArray, list[Takes]]:
         case Pad():
             inside = np.zeros((engine.out_height, engine.out_width, engine.folds), np.int64)
             inside[engine.top : engine.top + engine.height, engine.left : engine.left + engine.width] = 1
-            return np.ones(inside.size, np.int64), [(inside.reshape(-1).cumsum(), inside.reshape(-1))]
+            taken = inside.reshape(-1)  # the first step of a frame waits for the frame, even if it only pads
+            return np.ones(taken.size, np.int64), [(np.maximum(taken.cumsum(), 1), taken)]
         case Concat(folds=folds):
             turn = np.tile(np.repeat(np.arange(len(folds)), folds), out // sum(folds))
             masks = [(turn == i).astype(np.int64) for i in range(len(folds))]
@@ -89,11 +90,16 @@ def _window(
     return starts, [_every(words)]
 
 
-def window_reads(engine: Window) -> tuple[IntArray, IntArray]:
-    """Per step of a frame: words of the frame that must have been written before it, words given back after it."""
+def window_moves(engine: Window) -> tuple[IntArray, IntArray]:
+    """Per position of a frame: the word at the window's base, and how many words its last step gives back."""
     oy, ox = np.meshgrid(np.arange(engine.out_height), np.arange(engine.out_width), indexing="ij")
     base = ((oy * engine.stride_h * engine.width + ox * engine.stride_w) * engine.folds).reshape(-1)
-    release = np.diff(np.append(base, engine.height * engine.width * engine.folds))
+    return base, np.diff(np.append(base, engine.height * engine.width * engine.folds))
+
+
+def window_reads(engine: Window) -> tuple[IntArray, IntArray]:
+    """Per step of a frame: words of the frame that must have been written before it, words given back after it."""
+    base, release = window_moves(engine)
     ky, kx = np.meshgrid(np.arange(engine.kernel_h), np.arange(engine.kernel_w), indexing="ij")
     taps = ((ky * engine.width + kx) * engine.folds).reshape(-1)
     if engine.channel_outer:
@@ -108,6 +114,6 @@ def window_reads(engine: Window) -> tuple[IntArray, IntArray]:
 
 
 def least_capacity(engine: Window) -> int:
-    """The fewest words with which the reader can move: the widest span from a window's base to its last need."""
-    need, free = window_reads(engine)
-    return int((need - (np.cumsum(free) - free)).max())
+    """The fewest words with which the reader can move: a whole window, or the longest move of its base."""
+    span = ((engine.kernel_h - 1) * engine.width + engine.kernel_w) * engine.folds
+    return max(span, int(window_moves(engine)[1].max()))

@@ -1,0 +1,218 @@
+"""The streaming RTL backend: graph and schedule in, SystemVerilog out, simulated cycle by cycle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict
+from codesign.backends.rtl import emit
+from codesign.backends.rtl.actors import buffer_name, network
+from codesign.backends.rtl.blocks.base import Resources
+from codesign.backends.rtl.design import Design
+from codesign.backends.rtl.fabrics import fabric
+from codesign.backends.rtl.lower import check, lower
+from codesign.backends.rtl.packing import pack, unpack
+from codesign.backends.rtl.plan import plan
+from codesign.backends.rtl.simulator import HW, Trace, build
+from codesign.backends.rtl.timing import CycleModel
+from codesign.backends.rtl.units import cut
+from codesign.errors import Diagnostic, InputError, UnsupportedError, raise_all
+from codesign.ir.graph import Graph, Node
+from codesign.ir.types import IntArray
+from codesign.passes import RTL_PIPELINE, run_passes
+from codesign.report import Basis, Metric, Report
+from codesign.schedule import RtlSchedule
+from codesign.target import Target
+
+class RtlBackend:
+    """Implements `codesign.backends.base.Backend` with `RtlSchedule`."""
+
+    name = "rtl"
+
+    def check(self, node: Node, graph: Graph, target: Target) -> Verdict:
+        """Whether the node can be built, after the passes that bring it into the form of the hardware."""
+        if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+            return Verdict(False, f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs; a streaming design has one of each")
+        prepared = prepare(graph)
+        for made in prepared.nodes:
+            if made.where == node.where:
+                verdict = check(made, prepared)
+                if not verdict.ok:
+                    return verdict
+        return Verdict(True)
+
+    def schedule(
+        self, graph: Graph, target: Target, objective: Objective | None, requirements: Sequence[Requirement],
+        progress: Progress,
+    ) -> RtlSchedule:  # fmt: skip
+        """Folds and depths that meet the requirements; see plan.py. Raises RequirementError, UnsupportedError."""
+        return plan(self._supported(graph, target), target, objective, requirements, progress).schedule
+
+    def schedule_data(self, schedule: RtlSchedule) -> dict[str, Any]:
+        return schedule.to_data()
+
+    def read_schedule(self, data: Mapping[str, Any], graph: Graph) -> RtlSchedule:
+        """A schedule from plain data, checked against the graph; raises InputError with everything that is wrong."""
+        schedule = RtlSchedule.from_data(data)
+        found: list[Diagnostic] = []
+        units = {unit.name: unit for unit in cut(prepare(graph))}
+        for name in schedule.folds:
+            if name not in units:
+                found.append(Diagnostic(f"schedule, fold of {name}", "there is no such layer", ", ".join(units)))
+        for name, unit in units.items():
+            fold = schedule.folds.get(name)
+            if fold is None:
+                found.append(Diagnostic("schedule", f"no fold for {name} ({unit.where})"))
+            elif fold not in unit.legal_folds():
+                pes = sorted({f.pe for f in unit.legal_folds()})
+                simds = sorted({f.simd for f in unit.legal_folds()})
+                found.append(Diagnostic(f"schedule, fold of {name} ({unit.where})", f"pe {fold.pe}, simd {fold.simd}",
+                                        f"pe of {pes}, simd of {simds}"))  # fmt: skip
+        raise_all(InputError, found)
+        return schedule
+
+    def estimate(self, graph: Graph, schedule: RtlSchedule, target: Target) -> Report:
+        """Cycles, exactly, and resources, from the model."""
+        design = lower(prepare(graph), schedule)
+        model = network(design)
+        run = CycleModel(model).steady()
+        assert run.interval is not None
+        interval = int(run.interval) if run.interval.denominator == 1 else float(run.interval)
+        metrics = _cycle_metrics(run.latency_cycles, interval, target.clock_hz, Basis.MODEL)
+        use = design.resources(fabric(target.fabric))
+        metrics += [
+            Metric(name, round(float(value), 1), unit, Basis.MODEL)
+            for (name, value), unit in zip(asdict(use).items(), ("LUT", "FF", "block", "block"), strict=True)
+        ]
+        notes = _notes(design, {actor.name: actor.steps for actor in model.actors}, use, target)
+        return Report(target.name, metrics, schedule=schedule.to_data(), notes=notes)
+
+    def build(self, graph: Graph, schedule: RtlSchedule, target: Target, out: Path) -> None:
+        """Write the design into `out`: top.sv, mem/, rtl/, files.f, monitors.sv and design.json for other tools."""
+        design = lower(prepare(graph), schedule)
+        emit.write_design(design, out, f"codesign {graph.digest()[:12]} for {target.name}")
+        (out / "rtl").mkdir()
+        names = emit.modules(design)
+        for name in names:
+            shutil.copyfile(HW / "rtl" / f"{name}.sv", out / "rtl" / f"{name}.sv")
+        (out / "files.f").write_text("".join(f"rtl/{name}.sv\n" for name in names) + "top.sv\n")
+        (out / "design.json").write_text(json.dumps(_design_data(design, schedule, target), indent=1) + "\n")
+
+    def run(
+        self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
+    ) -> Run:
+        """Simulate the design in `directory` on integer feeds; the outputs are those of the RTL, every cycle counted.
+
+        The `details` hold the stamps of every frame, those that the model predicts (without stalls), and what every
+        stream did. Raises MismatchError for a deadlock or an unstable stream, with the streams that are blocked.
+        """
+        data = _read_design(directory)
+        design = lower(prepare(graph), RtlSchedule.from_data(data["schedule"]))
+        first, last = design.streams[design.input], design.streams[design.output]
+        frames = options.frames or len(feeds[0])
+        beats = pack(np.resize(feeds[0], (frames, *feeds[0].shape[1:])), first.dtype, first.lanes)
+        sources = [directory / line for line in (directory / "files.f").read_text().split()]
+        simulator = build(
+            [*sources, directory / "monitors.sv"], "top", directory=directory, trace=options.trace is not None,
+            progress=progress,
+        )  # fmt: skip
+        trace = Trace(options.trace) if options.trace is not None else None
+        model = network(design)
+        result = simulator.run(
+            beats, last.beats, stall=options.stall, seed=options.seed, trace=trace, progress=progress,
+            idle_limit=10_000 + 2 * model.ideal_interval,
+        )  # fmt: skip
+        outputs = unpack(result.outputs, last.dtype, last.lanes, design.output_type.shape)
+        details: dict[str, Any] = {
+            "completed": (result.completed - result.first_in_cycle).tolist(),
+            "cycles_per_second": result.cycles_per_second,
+            "streams": [asdict(stream) for stream in result.streams],
+        }
+        metrics: list[Metric] = []
+        if not options.stall:
+            details["predicted"] = CycleModel(model).simulate(frames).completions.tolist()
+            metrics = _cycle_metrics(result.latency_cycles, result.interval_cycles, data["clock_hz"], Basis.RTL_SIM)
+        return Run([outputs], Report(data["target"], metrics), details)
+
+    def _supported(self, graph: Graph, target: Target) -> Graph:
+        verdicts = [(node, self.check(node, graph, target)) for node in graph.nodes]
+        raise_all(UnsupportedError, [Diagnostic(n.where, v.reason) for n, v in verdicts if not v.ok])
+        return prepare(graph)
+
+
+@lru_cache(maxsize=8)
+def prepare(graph: Graph) -> Graph:
+    """The graph in the form of the hardware: the RTL passes, each exact."""
+    return run_passes(graph, RTL_PIPELINE)
+
+
+def _cycle_metrics(latency: int, interval: float | None, clock_hz: float, basis: Basis) -> list[Metric]:
+    """The figures of time; the interval needs two frames."""
+    metrics = [
+        Metric("latency_cycles", latency, "cycle", basis),
+        Metric("latency_ns", latency * 1e9 / clock_hz, "ns", basis),
+    ]
+    if interval is not None:
+        metrics.append(Metric("interval_cycles", interval, "cycle", basis))
+        metrics.append(Metric("fps", clock_hz / interval, "frame/s", basis))
+    return metrics
+
+
+def _notes(design: Design, steps: Mapping[str, int], use: Resources, target: Target) -> list[str]:
+    """What a user should know of a design: its bottleneck, and what of the device it does not fit into."""
+    slowest = max(steps, key=lambda name: steps[name])
+    layer = next(layer for layer in design.layers if buffer_name(layer.name) == slowest or layer.name == slowest)
+    notes = [f"bottleneck: {layer.where or layer.name} ({layer.what})"]
+    for name, value in asdict(use).items():
+        limit = target.limits.get(name, 0)
+        if value > limit:
+            notes.append(f"does not fit: {value:,.0f} {name} of {limit:,}")
+    return notes
+
+
+def _design_data(design: Design, schedule: RtlSchedule, target: Target) -> dict[str, Any]:
+    """design.json: what other tools need to know of the design."""
+    first, last = design.streams[design.input], design.streams[design.output]
+    part = fabric(target.fabric)
+    layers = [
+        {
+            "name": layer.name,
+            "origin": layer.where,
+            "what": layer.what,
+            "inputs": list(layer.inputs),
+            "latency": layer.latency,
+            "resources": asdict(layer.resources(part)),
+            "instances": {key: {"module": b.module, **b.parameters()} for key, b in layer.blocks().items()},
+        }
+        for layer in design.layers
+    ]
+    streams = {
+        s.name: {"type": str(s.dtype), "lanes": s.lanes, "beats": s.beats, "depth": s.depth}
+        for s in design.streams.values()
+    }
+    return {
+        "top": "top",
+        "target": target.name,
+        "clock_hz": target.clock_hz,
+        "input": {"stream": first.name, "shape": list(design.input_type.shape), **streams[first.name]},
+        "output": {"stream": last.name, "shape": list(design.output_type.shape), **streams[last.name]},
+        "schedule": schedule.to_data(),
+        "layers": layers,
+        "streams": streams,
+    }
+
+
+def _read_design(directory: Path) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json.loads((directory / "design.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError.at(str(directory), f"no RTL design: {error}", "the artifact directory of a compile") from error
+    return data
