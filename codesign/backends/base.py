@@ -63,7 +63,12 @@ class Backend(Protocol[S]):
     def check(self, node: Node, graph: Graph, target: Target) -> Verdict: ...
 
     def schedule(
-        self, graph: Graph, target: Target, objective: Objective, requirements: Sequence[Requirement], progress: Progress
+        self,
+        graph: Graph,
+        target: Target,
+        objective: Objective | None,
+        requirements: Sequence[Requirement],
+        progress: Progress,
     ) -> S: ...
 
     def schedule_data(self, schedule: S) -> dict[str, Any]: ...
@@ -74,4 +79,6 @@ class Backend(Protocol[S]):
 
     def build(self, graph: Graph, schedule: S, target: Target, out: Path) -> None: ...
 
-    def run(self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress) -> Run: ...
+    def run(
+        self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
+    ) -> Run: ...
