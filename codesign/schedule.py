@@ -54,7 +54,9 @@ class RtlSchedule:
         for name, value in data["folds"].items():
             pe, simd = (value.get("pe"), value.get("simd", 1)) if isinstance(value, Mapping) else (None, None)
             if not _positive(pe) or not _positive(simd):
-                found.append(Diagnostic(f"schedule, fold of {name}", repr(value), '{"pe": 1 or more, "simd": 1 or more}'))
+                found.append(
+                    Diagnostic(f"schedule, fold of {name}", repr(value), '{"pe": 1 or more, "simd": 1 or more}')
+                )
             else:
                 folds[name] = Fold(int(pe), int(simd))  # type: ignore[arg-type]
         depths = data.get("depths", {})

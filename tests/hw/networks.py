@@ -5,8 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from codesign.ir.graph import Const, Graph, Node, Port
-from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, Op, Requant, Reshape, Rounding
-from codesign.ir.ops import Threshold
+from codesign.ir.ops import (
+    Add,
+    ArgMax,
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Dense,
+    MaxPool2d,
+    Op,
+    Requant,
+    Reshape,
+    Rounding,
+    Threshold,
+)
 from codesign.ir.types import BIPOLAR, IntArray, IntType, TensorType
 
 U1, U2, U4, U8 = (IntType(bits, False) for bits in (1, 2, 4, 8))

@@ -78,7 +78,7 @@ def _steps(layer: Layer, design: Design) -> tuple[IntArray, list[Takes]]:
 def _window(
     layer: Layer, engine: Window, design: Design, actors: list[Actor], links: list[Link]
 ) -> tuple[IntArray, list[Takes]]:
-    """Add the writer, the memory and the reader of a window; return what the reader starts and what the writer takes."""
+    """Add writer, memory and reader of a window; return what the reader starts and what the writer takes."""
     words = design.streams[layer.inputs[0]].beats
     need, free = window_reads(engine)
     name = buffer_name(layer.name)

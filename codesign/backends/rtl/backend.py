@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -27,10 +28,13 @@ from codesign.backends.rtl.units import cut
 from codesign.errors import Diagnostic, InputError, UnsupportedError, raise_all
 from codesign.ir.graph import Graph, Node
 from codesign.ir.types import IntArray
-from codesign.passes import RTL_PIPELINE, run_passes
+from codesign.passes import run_passes
 from codesign.report import Basis, Metric, Report
 from codesign.schedule import RtlSchedule
 from codesign.target import Target
+
+LIBRARY = HW / "rtl"
+
 
 class RtlBackend:
     """Implements `codesign.backends.base.Backend` with `RtlSchedule`."""
@@ -40,7 +44,8 @@ class RtlBackend:
     def check(self, node: Node, graph: Graph, target: Target) -> Verdict:
         """Whether the node can be built, after the passes that bring it into the form of the hardware."""
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-            return Verdict(False, f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs; a streaming design has one of each")
+            found = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
+            return Verdict(False, f"{found}; a streaming design has one of each")
         prepared = prepare(graph)
         for made in prepared.nodes:
             if made.where == node.where:
@@ -100,9 +105,9 @@ class RtlBackend:
         design = lower(prepare(graph), schedule)
         emit.write_design(design, out, f"codesign {graph.digest()[:12]} for {target.name}")
         (out / "rtl").mkdir()
-        names = emit.modules(design)
+        names = library_files(emit.modules(design))
         for name in names:
-            shutil.copyfile(HW / "rtl" / f"{name}.sv", out / "rtl" / f"{name}.sv")
+            shutil.copyfile(LIBRARY / f"{name}.sv", out / "rtl" / f"{name}.sv")
         (out / "files.f").write_text("".join(f"rtl/{name}.sv\n" for name in names) + "top.sv\n")
         (out / "design.json").write_text(json.dumps(_design_data(design, schedule, target), indent=1) + "\n")
 
@@ -148,10 +153,27 @@ class RtlBackend:
         return prepare(graph)
 
 
+def library_files(modules: Iterable[str]) -> list[str]:
+    """The modules and all that they instantiate, those that are needed first."""
+    found: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        source = (LIBRARY / f"{name}.sv").read_text()
+        for used in dict.fromkeys(re.findall(r"^\s*(cs_\w+) #\(", source, re.MULTILINE)):
+            if used != name and used not in found:
+                visit(used)
+        found[name] = None
+
+    for module in modules:
+        if module not in found:
+            visit(module)
+    return list(found)
+
+
 @lru_cache(maxsize=8)
 def prepare(graph: Graph) -> Graph:
     """The graph in the form of the hardware: the RTL passes, each exact."""
-    return run_passes(graph, RTL_PIPELINE)
+    return run_passes(graph)
 
 
 def _cycle_metrics(latency: int, interval: float | None, clock_hz: float, basis: Basis) -> list[Metric]:

@@ -14,7 +14,7 @@ from codesign.schedule import MemStyle
 
 @dataclass(frozen=True)
 class Stream:
-    """A valid/ready stream of `lanes` elements of type `dtype` per beat, `beats` of them a frame, behind a FIFO of `depth`."""
+    """A valid/ready stream of `lanes` elements of `dtype` per beat, `beats` a frame, behind a FIFO of `depth`."""
 
     name: str
     dtype: IntType

@@ -48,7 +48,8 @@ def top(design: Design, title: str) -> str:
         "//",
         f"// s_axis: {first.beats} beats a frame, {first.lanes} x {first.dtype} a beat, element i in bits"
         f" [{first.dtype.bits}*i +: {first.dtype.bits}]; {design.input_type} in (height, width, channel) order",
-        f"// m_axis: {last.beats} beats a frame, {last.lanes} x {last.dtype} a beat; {design.output_type}; tlast ends a frame",
+        f"// m_axis: {last.beats} beats a frame, {last.lanes} x {last.dtype} a beat; {design.output_type}",
+        "// in (height, width, channel) order; m_axis_tlast is high in the last beat of a frame",
         "module top (",
         "  input  logic aclk,",
         "  input  logic aresetn,",
@@ -86,7 +87,10 @@ def monitors(design: Design) -> str:
 def _layer(layer: Layer, design: Design) -> list[str]:
     lines = [f"  // {layer.name}: {layer.what}" + (f" ({layer.where})" if layer.where else "")]
     for stream in layer.outputs:
-        lines += [f"  logic {stream.name}_valid, {stream.name}_ready;", f"  logic [{stream.width - 1}:0] {stream.name}_data;"]
+        lines += [
+            f"  logic {stream.name}_valid, {stream.name}_ready;",
+            f"  logic [{stream.width - 1}:0] {stream.name}_data;",
+        ]
     if layer.engine.module == "cs_skid":
         return lines + _edge(layer, layer.outputs[0])
     return lines + _engine(layer, design) + _pipes(layer) + _fifos(layer)

@@ -1,4 +1,4 @@
-"""Units and a schedule -> the layers of a design. One function per family of operators; `check` says what is refused."""
+"""Units and a schedule -> the layers of a design, by a rule per operator; `check` says what is refused."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from codesign.backends.base import Verdict
+from codesign.backends.rtl.actors import buffer_name, least_capacity
 from codesign.backends.rtl.blocks.base import Block
 from codesign.backends.rtl.blocks.engines import Concat as ConcatEngine
 from codesign.backends.rtl.blocks.engines import Fork, Join, Pass, Skid, WidthDown, WidthUp
@@ -22,7 +23,6 @@ from codesign.backends.rtl.blocks.rescale import Requant as RequantPipe
 from codesign.backends.rtl.blocks.rescale import Threshold as ThresholdPipe
 from codesign.backends.rtl.blocks.window import Window
 from codesign.backends.rtl.design import Design, Layer, Stream
-from codesign.backends.rtl.actors import buffer_name, least_capacity
 from codesign.backends.rtl.units import Unit, cut, resolve_output
 from codesign.ir.graph import Graph, Node
 from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, Pad, Requant, Threshold

@@ -1,4 +1,4 @@
-"""From requirements to a schedule: folds by search.py, depths by fifos.py, every figure checked on the finished design."""
+"""From requirements to a schedule: folds by search.py, depths by fifos.py, all checked on the finished design."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from codesign.backends.base import Objective, Progress, Requirement
-from codesign.backends.rtl.blocks.base import Resources
 from codesign.backends.rtl.actors import buffer_name, least_capacity, network
+from codesign.backends.rtl.blocks.base import Resources
 from codesign.backends.rtl.blocks.window import Window
 from codesign.backends.rtl.design import Design
 from codesign.backends.rtl.fabrics import fabric
@@ -50,7 +50,7 @@ class Bounds:
 
 
 def bounds(target: Target, requirements: Sequence[Requirement]) -> Bounds:
-    """Translate requirements at the target's clock. Raises UsageError for names or directions that mean nothing here."""
+    """Requirements at the target's clock. Raises UsageError for names or directions that mean nothing here."""
     interval = latency = math.inf
     limits = {name: FILL[name] * target.limits.get(name, 0) for name in RESOURCES}
     found: list[Diagnostic] = []
@@ -73,7 +73,9 @@ def bounds(target: Target, requirements: Sequence[Requirement]) -> Bounds:
             limits[r.name] = min(own, float(target.limits.get(r.name, 0)))
     raise_all(UsageError, found)
     return Bounds(
-        None if math.isinf(interval) else math.floor(interval), None if math.isinf(latency) else math.floor(latency), limits
+        None if math.isinf(interval) else math.floor(interval),
+        None if math.isinf(latency) else math.floor(latency),
+        limits,
     )
 
 
@@ -110,11 +112,13 @@ def _require_legal(problem: Problem, limit: Bounds, target: Target) -> None:
     least = problem.intervals[0]
     if limit.interval is None or limit.interval >= least:
         return
-    slow = [u for u, options in zip(problem.units, problem.options, strict=True) if min(o.steps for o in options) == least]
+    slow = [
+        u for u, options in zip(problem.units, problem.options, strict=True) if min(o.steps for o in options) == least
+    ]
     raise RequirementError.at(
         "requirements",
-        f"an interval of {limit.interval} cycles ({target.clock_hz / max(limit.interval, 1):,.0f} frames/s) is out of reach: "
-        f"{', '.join(u.where for u in slow)} takes {least:,} cycles a frame with every fold unrolled",
+        f"an interval of {limit.interval} cycles ({target.clock_hz / max(limit.interval, 1):,.0f} frames/s) "
+        f"is out of reach: {', '.join(u.where for u in slow)} takes {least:,} cycles a frame with every fold unrolled",
         f"fps<={math.floor(target.clock_hz / least)}",
         "a smaller layer, a larger stride, or a faster clock",
     )
@@ -133,7 +137,11 @@ class _Finisher:
         self.progress("scheduling", self.tried, 0)
         plan = finish(self.problem, choice)
         fits = self.problem.excess(plan.use) <= 1.0
-        fast = self.limit.interval is None or plan.timeline.interval is None or plan.timeline.interval <= self.limit.interval
+        fast = (
+            self.limit.interval is None
+            or plan.timeline.interval is None
+            or plan.timeline.interval <= self.limit.interval
+        )
         soon = self.limit.latency is None or plan.timeline.latency_cycles <= self.limit.latency
         if fits and fast and soon:
             return plan
@@ -156,7 +164,9 @@ def size_design(design: Design) -> Sizing:
     storage = {s.name: Storage(_LEAST_DEPTH, s.width) for layer in design.layers[1:] for s in layer.outputs}
     for layer in design.layers:
         if isinstance(layer.engine, Window):
-            storage[buffer_name(layer.name)] = Storage(least_capacity(layer.engine), design.streams[layer.inputs[0]].width)
+            storage[buffer_name(layer.name)] = Storage(
+                least_capacity(layer.engine), design.streams[layer.inputs[0]].width
+            )
     assert edge.outputs[0].name not in storage  # a skid buffer has its two words
     return size_fifos(network(design), storage)
 
@@ -205,7 +215,7 @@ def _throughput(problem: Problem, limit: Bounds, attempt: Callable[[Choice], Pla
 
 
 def _latency_choices(problem: Problem, limit: Bounds) -> list[Choice]:
-    """Designs between the fastest interval that fits and four times that, with the rest of the device spent on speed."""
+    """Designs between the fastest interval that fits and four times that, the rest of the device spent on speed."""
     fastest = problem.fastest()
     if fastest is None:
         return []

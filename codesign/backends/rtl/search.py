@@ -1,15 +1,15 @@
 """Automatic scheduling: the smallest design of an interval, and the shortest interval that fits.
 
 Every unit must finish a frame within the interval, so for a given interval the units are independent but for the width
-converters between them; the sum of all costs is brought to a minimum by coordinate descent over whole designs. The cost is
-use as a share of what there is, so that no resource is spent that another unit needs more. Use falls with the interval,
-which makes the shortest feasible one a bisection over the step counts that the legal folds offer.
+converters between them; the sum of all costs is brought to a minimum by coordinate descent over whole designs. The cost
+is use as a share of what there is, so that no resource is spent that another unit needs more. Use falls with the
+interval, which makes the shortest feasible one a bisection over the step counts that the legal folds offer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -219,5 +219,3 @@ def converter(lanes_out: int, lanes_in: int, bits: int, fabric: Fabric) -> Resou
         fifo = Fifo(width=lanes_in * bits, depth=2, style="auto")
         use += WidthUp(in_width=common * bits, ratio=lanes_in // common).resources(fabric) + fifo.resources(fabric)
     return use
-
-
