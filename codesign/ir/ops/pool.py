@@ -95,7 +95,8 @@ class AvgPool2d:
     def counts(self, shape: tuple[int, int, int]) -> IntArray:
         """The pixels inside the image of each window, (OH, OW, 1), for an input of `shape`."""
         ones = pad_image(np.ones((1, *shape[:2], 1), dtype=np.int64), self.padding, 0)
-        return _sums(ones, self.kernel, self.stride)[0]
+        counts: IntArray = _sums(ones, self.kernel, self.stride)[0]
+        return counts
 
     def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
         total = _sums(pad_image(values[0], self.padding, 0 if self.mean else self.pad_value), self.kernel, self.stride)

@@ -151,24 +151,29 @@ def count_reached(x: IntArray, levels: IntArray, dtype: IntType) -> IntArray:
 
 
 def thresholds_of_requant(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> IntArray:
-    """The level table (rows, out.count - 1) of a Requant with positive multipliers, by bisection on the op itself.
+    """The level table (rows, out.count - 1) of a Requant with multipliers >= 0, for a Threshold of the same type.
 
-    T[c, i] is the smallest x with y >= out.lo + i + 1; out of the range of `x`, x.hi + 1. Raises OpError for a
-    multiplier below zero, since the function then decreases.
+    Raises OpError for a multiplier below zero, since the function then decreases.
+    """
+    return requant_preimage(op, x, multiplier, shift, np.arange(op.out.lo + 1, op.out.hi + 1)[None, :])
+
+
+def requant_preimage(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray, targets: IntArray) -> IntArray:
+    """The smallest input that gives at least each target (1 or rows, L), by bisection on the operator itself.
+
+    The result is (rows, L): x.lo where every input gives the target, x.hi + 1 where none does. Exact because a
+    Requant with a multiplier >= 0 never decreases; raises OpError for any other.
     """
     if int(multiplier.min()) < 0:
         raise OpError("a negative multiplier", "a non-decreasing Requant")
-    rows = max(multiplier.size, shift.size)
-    targets = np.arange(op.out.lo + 1, op.out.hi + 1)
-    m = np.broadcast_to(multiplier, (rows,))[:, None]
-    s = np.broadcast_to(shift, (rows,))[:, None]
-    low = np.full((rows, targets.size), x.lo, dtype=np.int64)
-    high = np.full((rows, targets.size), x.hi + 1, dtype=np.int64)
+    m, s = multiplier[:, None], shift[:, None]
+    shape = np.broadcast_shapes(m.shape, s.shape, targets.shape)
+    low, high = np.full(shape, x.lo, dtype=np.int64), np.full(shape, x.hi + 1, dtype=np.int64)
     while (low < high).any():
         middle = (low + high) >> 1
         reached = op.apply(middle, m, s) >= targets
+        low = np.where(reached | (low == high), low, middle + 1)
         high = np.where(reached, middle, high)
-        low = np.where(reached, low, np.minimum(middle + 1, high))
     return low
 
 
