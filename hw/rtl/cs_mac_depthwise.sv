@@ -1,0 +1,101 @@
+// Depthwise pipe: for each of Lanes channels acc = bias + sum over the steps first_i .. last_i of input * weight, modulo
+// 2^AccBits; the result comes once per last_i.
+//
+// The n-th step since reset meets word n mod Words of the weights, the n-th result word n mod Folds of the bias:
+// Words = Folds * steps per result. A weight word holds one weight per lane, lane 0 in the low part.
+// MulStyle  lut: sums of ANDed bits, no multipliers; dsp, auto: multipliers, in DSP blocks or as synthesis likes.
+// Latency   RomReg + MulReg + 1, from the last step to valid_o.
+// Interval  one step per cycle; no stall.
+// Limits    Lanes, Words, Folds >= 1, Words a multiple of Folds; a bipolar operand has 1 bit, is not signed, and goes
+//           without dsp; MulReg needs multipliers.
+module cs_mac_depthwise #(
+  parameter int unsigned Lanes = 2,
+  parameter int unsigned InBits = 2,
+  parameter bit          InSigned = 1'b0,
+  parameter bit          InBipolar = 1'b0,
+  parameter int unsigned WeightBits = 2,
+  parameter bit          WeightSigned = 1'b1,
+  parameter bit          WeightBipolar = 1'b0,
+  parameter int unsigned AccBits = 8,
+  parameter int unsigned Words = 1,
+  parameter int unsigned Folds = 1,
+  parameter bit          HasBias = 1'b0,
+  parameter WeightFile = "",
+  parameter BiasFile = "",
+  parameter MulStyle = "lut",
+  parameter MemStyle = "auto",
+  parameter bit          RomReg = 1'b0,
+  parameter bit          MulReg = 1'b0
+) (
+  input  logic                     clk_i,
+  input  logic                     rst_ni,
+  input  logic                     valid_i,
+  input  logic                     first_i,
+  input  logic                     last_i,
+  input  logic [Lanes*InBits-1:0]  data_i,
+  output logic                     valid_o,
+  output logic [Lanes*AccBits-1:0] data_o
+);
+  localparam bit Planes = MulStyle == "lut" || InBipolar || WeightBipolar;
+  localparam UseDsp = MulStyle == "dsp" ? "yes" : "auto";
+
+  if (Lanes < 1 || Words < 1 || Folds < 1 || Words % Folds != 0) begin : g_check
+    $error("cs_mac_depthwise: Lanes, Words and Folds are 1 or more, Words a multiple of Folds");
+  end
+  if ((InBipolar && (InBits != 1 || InSigned)) || (WeightBipolar && (WeightBits != 1 || WeightSigned))) begin : g_check_type
+    $error("cs_mac_depthwise: a bipolar operand has 1 bit and is not signed");
+  end
+  if ((MulStyle == "dsp" && (InBipolar || WeightBipolar)) || (MulReg && Planes)) begin : g_check_style
+    $error("cs_mac_depthwise: multipliers and MulReg are for operands that are not bipolar, MulReg not for MulStyle lut");
+  end
+
+  logic [Lanes*WeightBits-1:0] rom_word, weights;
+  cs_rom #(.Width(Lanes*WeightBits), .Words(Words), .File(WeightFile), .Style(MemStyle)) u_weights (
+    .clk_i, .rst_ni, .next_i(valid_i), .data_o(rom_word)
+  );
+
+  logic                    valid, first, last;
+  logic [Lanes*InBits-1:0] data;
+  cs_delay #(.Width(3), .Cycles(32'(RomReg) + 32'(MulReg))) u_flags (
+    .clk_i, .rst_ni, .data_i({valid_i, first_i, last_i}), .data_o({valid, first, last})
+  );
+  if (RomReg) begin : g_rom_reg
+    always_ff @(posedge clk_i) begin
+      weights <= rom_word;
+      data    <= data_i;
+    end
+  end else begin : g_rom
+    assign weights = rom_word;
+    assign data    = data_i;
+  end
+
+  logic [Lanes*AccBits-1:0] bias;
+  if (HasBias) begin : g_bias
+    cs_rom #(.Width(Lanes*AccBits), .Words(Folds), .File(BiasFile)) u_bias (
+      .clk_i, .rst_ni, .next_i(valid & last), .data_o(bias)
+    );
+  end else begin : g_no_bias
+    assign bias = '0;
+  end
+
+  localparam logic [AccBits-1:0] Constant = AccBits'((InBipolar && WeightBipolar) ? Words / Folds : 0);
+  for (genvar l = 0; l < Lanes; l++) begin : g_lane
+    logic [AccBits-1:0] correction;
+    cs_mac_correction #(
+      .Simd(1), .InBits(InBits), .InSigned(InSigned), .InBipolar(InBipolar), .WeightBits(WeightBits),
+      .WeightSigned(WeightSigned), .WeightBipolar(WeightBipolar), .AccBits(AccBits)
+    ) u_correction (.clk_i, .data_i(data[l*InBits +: InBits]), .correction_o(correction));
+
+    cs_mac_pe #(
+      .Simd(1), .InBits(InBits), .InSigned(InSigned), .InBipolar(InBipolar), .WeightBits(WeightBits),
+      .WeightSigned(WeightSigned), .WeightBipolar(WeightBipolar), .AccBits(AccBits), .Planes(Planes),
+      .UseDsp(UseDsp), .MulReg(MulReg)
+    ) u_pe (
+      .clk_i, .data_i(data[l*InBits +: InBits]), .weight_i(weights[l*WeightBits +: WeightBits]),
+      .correction_i(correction), .valid_i(valid), .first_i(first), .init_i(bias[l*AccBits +: AccBits] - Constant),
+      .acc_o(data_o[l*AccBits +: AccBits])
+    );
+  end
+
+  cs_delay #(.Width(1), .Cycles(1)) u_valid (.clk_i, .rst_ni, .data_i(valid & last), .data_o(valid_o));
+endmodule

@@ -1,0 +1,40 @@
+// Read-only memory that is read in one fixed cycle: data_o = mem[n mod Words], n the cycles with next_i so far.
+//
+// Latency   none: the word is fetched ahead, so data_o is the right word in the cycle in which it is consumed (next_i).
+// Interval  one word per cycle.
+// Stall     data_o holds until next_i.
+// Limits    Width, Words >= 1; at least one cycle of reset with a running clock; next_i is low in reset.
+// File      one word of hexadecimal digits per line; Style: auto | distributed | block.
+module cs_rom #(
+  parameter int unsigned Width = 8,
+  parameter int unsigned Words = 1,
+  parameter File = "",
+  parameter Style = "auto"
+) (
+  input  logic             clk_i,
+  input  logic             rst_ni,
+  input  logic             next_i,
+  output logic [Width-1:0] data_o
+);
+  if (Width < 1 || Words < 1) begin : g_check
+    $error("cs_rom: Width and Words are 1 or more");
+  end
+
+  (* rom_style = Style, ram_style = Style *) logic [Width-1:0] mem [Words];
+  initial $readmemh(File, mem);
+
+  if (Words == 1) begin : g_constant
+    assign data_o = mem[0];
+  end else begin : g_cycle
+    localparam int unsigned AddrBits = $clog2(Words);
+    logic [AddrBits-1:0] addr_q, addr_d;
+    logic [Width-1:0]    data_q;
+    // Word 0 is fetched in reset: it is there for the first consumer.
+    assign addr_d = !rst_ni ? '0 : !next_i ? addr_q : (addr_q == AddrBits'(Words - 1)) ? '0 : addr_q + 1'b1;
+    always_ff @(posedge clk_i) begin
+      addr_q <= addr_d;
+      if (next_i || !rst_ni) data_q <= mem[addr_d];
+    end
+    assign data_o = data_q;
+  end
+endmodule
