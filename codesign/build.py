@@ -140,6 +140,11 @@ class Simulation:
     details: Mapping[str, Any]
     failures: Sequence[Diagnostic]
 
+    @property
+    def frames(self) -> int:
+        """How many frames were executed."""
+        return len(self.outputs[0])
+
 
 def simulate(
     directory: Path, options: RunOptions, progress: Progress, inputs: Sequence[Array] | None = None
@@ -173,6 +178,13 @@ def simulate(
         predicted, simulated = build.report.value(name, Basis.MODEL), measured.value(name, Basis.RTL_SIM)
         if predicted is not None and simulated is not None and predicted != simulated:
             failures.append(Diagnostic(name, f"{simulated:g} simulated", f"{predicted:g}, which the model predicts"))
+    predictions: Sequence[int] = run.details.get("predicted", run.details.get("completed", ()))
+    stamps = zip(predictions, run.details.get("completed", ()), strict=True)
+    late = next(((frame, p, c) for frame, (p, c) in enumerate(stamps) if p != c), None)
+    if late is not None:
+        frame, predicted, completed = late
+        found = f"completed in cycle {completed}"
+        failures.append(Diagnostic(f"frame {frame}", found, f"{predicted}, which the model predicts"))
     report = build.report.updated(replace(measured, verification=verification))
     report = replace(report, requirements=judge(parse_requirements(build.manifest["requirements"]), report))
     failures += _unmet(report.requirements)

@@ -47,8 +47,8 @@ def parse_requirements(texts: Sequence[str]) -> list[Requirement]:
             found.append(Diagnostic(where, f"there is no figure {name!r}", _ALLOWED))
         elif op not in ("<=", ">="):
             found.append(Diagnostic(where, f"the comparison {op}", "<= or >=", f'"{name}{_BETTER[name]}{match[3]}"'))
-        elif value is None:
-            found.append(Diagnostic(where, f"{match[3]!r} is no number", "a finite number, 0 or more"))
+        elif value is None or (op == ">=" and value == 0):
+            found.append(Diagnostic(where, f"{match[3]} is no limit", "a finite number, 0 or more; above 0 for >="))
         else:
             tighter = max if op == ">=" else min
             old = bounds.setdefault(name, {}).get(op)

@@ -61,7 +61,7 @@ def print_table(
     for column in columns:
         fold = column == columns[-1]
         justify: Literal["left", "right"] = "right" if column in right else "left"
-        table.add_column(column, justify=justify, no_wrap=not fold, overflow="fold" if fold else "ignore")
+        table.add_column(column, justify=justify, no_wrap=not fold, overflow="fold" if fold else "ellipsis")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = Console(highlight=False)

@@ -36,25 +36,30 @@ class Images:
     note: str = ""
 
 
+def fashion_dir() -> Path | None:
+    """The folder of Fashion-MNIST's `.gz` files: $CODESIGN_FASHION_MNIST, else where Debian's package puts them."""
+    chosen = os.environ.get("CODESIGN_FASHION_MNIST", "")
+    folders = map(Path, [chosen] if chosen else FASHION_DIRS)
+    return next((folder for folder in folders if (folder / "train-images-idx3-ubyte.gz").is_file()), None)
+
+
 def load_images(name: str) -> Images:
     """The data set `name`; in place of a Fashion-MNIST that is not installed, the digits, with a note that says so.
 
-    $CODESIGN_FASHION_MNIST names another folder of the four `.gz` files. Raises InputError for a damaged file,
-    ToolError when neither data set is there.
+    Raises InputError for a damaged file, ToolError when neither data set is there.
     """
     if name == "digits":
         return _digits()
-    chosen = os.environ.get("CODESIGN_FASHION_MNIST", "")
-    for folder in map(Path, [chosen] if chosen else FASHION_DIRS):
-        if (folder / "train-images-idx3-ubyte.gz").is_file():
-            train, test = (
-                (_idx(folder / f"{part}-images-idx3-ubyte.gz"), _idx(folder / f"{part}-labels-idx1-ubyte.gz"))
-                for part in ("train", "t10k")
-            )
-            return Images("fashion-mnist", str(folder), *train, *test)
+    folder = fashion_dir()
+    if folder is not None:
+        train, test = (
+            (_idx(folder / f"{part}-images-idx3-ubyte.gz"), _idx(folder / f"{part}-labels-idx1-ubyte.gz"))
+            for part in ("train", "t10k")
+        )
+        return Images("fashion-mnist", str(folder), *train, *test)
     hint = "apt install dataset-fashion-mnist, or CODESIGN_FASHION_MNIST=folder"
     if importlib.util.find_spec("sklearn") is None:
-        looked = chosen or FASHION_DIRS[0]
+        looked = os.environ.get("CODESIGN_FASHION_MNIST", "") or FASHION_DIRS[0]
         raise ToolError.at("fashion-mnist", f"not found in {looked}", hint=f"{hint}, or pip install 'codesign[digits]'")
     images = _digits()
     note = f"Fashion-MNIST is not installed ({hint}): trained on scikit-learn's digits instead"
