@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_design as toy
 
 from codesign.backends.rtl import simulator
 from codesign.errors import CodesignError
+from tests.hw import toy_design as toy
 
 pytestmark = pytest.mark.usefixtures("cxx")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_design as toy
 
 from codesign.backends.rtl import simulator
 from codesign.errors import InputError, MismatchError, ToolError
+from tests.hw import toy_design as toy
 
 pytestmark = pytest.mark.usefixtures("cxx")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_design as toy
 
 from codesign.backends.rtl import simulator
+from tests.hw import toy_design as toy
 
 pytestmark = pytest.mark.usefixtures("fst")
 

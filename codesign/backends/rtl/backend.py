@@ -22,7 +22,7 @@ from codesign.backends.rtl.fabrics import fabric
 from codesign.backends.rtl.lower import check, lower
 from codesign.backends.rtl.packing import pack, unpack
 from codesign.backends.rtl.plan import plan
-from codesign.backends.rtl.simulator import HW, Trace, build
+from codesign.backends.rtl.simulator import Trace, build
 from codesign.backends.rtl.timing import CycleModel
 from codesign.backends.rtl.units import cut
 from codesign.errors import Diagnostic, InputError, UnsupportedError, raise_all
@@ -30,10 +30,11 @@ from codesign.ir.graph import Graph, Node
 from codesign.ir.types import IntArray
 from codesign.passes import run_passes
 from codesign.report import Basis, Metric, Report
+from codesign.resources import resource_dir
 from codesign.schedule import RtlSchedule
 from codesign.target import Target
 
-LIBRARY = HW / "rtl"
+LIBRARY = resource_dir("hw") / "rtl"
 
 
 class RtlBackend:

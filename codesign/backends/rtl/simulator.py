@@ -1,8 +1,7 @@
 """Cycle-accurate simulation of an AXI4-Stream design: SystemVerilog in, output beats and the cycle of every frame out.
 
-`build` turns sources into a program (Verilator, one C++ unit, a precompiled run-time library; no make) and keeps it in
-the cache under the digest of all that went into it. Memory files are not part of that: `$readmemh` reads them when the
-simulation starts, from the directory it runs in, so a retrained network needs no compiler. `Simulator.run` drives it.
+`build` gives a program (see verilate.py) that runs in the design's directory, where `$readmemh` finds its memory files;
+`Simulator.run` sends frames through it; `trace_frame` runs again what went wrong and records it.
 
 Every top has the ports aclk, aresetn, s_axis_{tdata,tvalid,tready} and m_axis_{tdata,tvalid,tready,tlast}; tdata is a
 multiple of 8 bits wide. A beat is handed over here as its bytes, least significant first.
@@ -11,7 +10,6 @@ multiple of 8 bits wide. A beat is handed over here as its bytes, least signific
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,31 +21,9 @@ import numpy.typing as npt
 from codesign import toolchain
 from codesign.backends.base import Progress
 from codesign.backends.rtl.simresult import REPORT_LINES, Frames, SimResult, read_result
+from codesign.backends.rtl.verilate import MONITOR, compile_model
 from codesign.errors import InputError, UsageError
 
-HW = Path(__file__).resolve().parents[3] / "hw"
-_BENCH = HW / "tb" / "sim_main.cpp"
-_MONITOR = HW / "tb" / "cs_stream_monitor.sv"
-
-_PORTS = {
-    "aclk": 1,
-    "aresetn": 1,
-    "s_axis_tdata": 0,
-    "s_axis_tvalid": 1,
-    "s_axis_tready": 1,
-    "m_axis_tdata": 0,
-    "m_axis_tvalid": 1,
-    "m_axis_tready": 1,
-    "m_axis_tlast": 1,
-}  # the width in bits; 0: any multiple of 8
-_PORT = re.compile(r"VL_(?:IN|OUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)")
-
-_VERILATE = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--assert", "--no-timing", "-Wno-fatal",
-             "-Wno-lint", "-Wno-style", "--prefix", "Vtop")  # fmt: skip
-_COMPILE = ("-std=c++17", "-O2", "-w")
-_RUNTIME = ("verilated.cpp", "verilated_dpi.cpp", "verilated_threads.cpp")
-_RUNTIME_TRACE = ("verilated_fst_c.cpp",)
-BUILD_LIMIT_S = 1800.0
 _CYCLES_AFTER = 8  # recorded after the end of a traced frame
 
 
@@ -180,104 +156,13 @@ def build(
     if not files:
         raise InputError.at(str(sources), "no SystemVerilog files")
     home = directory or (sources if isinstance(sources, Path) else files[0].parent)
-    verilator, compiler = toolchain.require("verilator"), toolchain.require("c++")
-    if trace:
-        toolchain.require("fst")
-    if _MONITOR.name not in [f.name for f in files]:
-        files.append(_MONITOR)
-    key = toolchain.digest(
-        "model 1", top, *verilate_flags(trace), *_COMPILE, str(trace), verilator.version, *compiler.command[1:],
-        compiler.version, _BENCH, *files,
-    )  # fmt: skip
-
-    def make(entry: Path) -> None:
-        log = toolchain.cache_dir() / "logs" / f"{top}-{key[:12]}"
-        progress("verilating", 0, 3)
-        generated = entry / "model"
-        arguments: list[str | Path] = [
-            *verilate_flags(trace),
-            "--top-module",
-            top,
-            "--Mdir",
-            generated,
-            *(f.resolve() for f in files),
-        ]
-        toolchain.run(
-            verilator, arguments, cwd=entry, log=log.with_suffix(".verilator.log"), time_limit_s=BUILD_LIMIT_S
-        )
-        in_bytes, out_bytes = _port_bytes((generated / "Vtop.h").read_text(), top)
-        progress("compiling the run-time library", 1, 3)
-        library = runtime_library(verilator, compiler, trace)
-        progress("compiling the model", 2, 3)
-        unit = entry / "unit.cpp"
-        parts = [*sorted(generated.glob("*.cpp")), _BENCH]
-        unit.write_text("".join(f'#include "{part}"\n' for part in parts))
-        flags = [
-            *compile_flags(verilator, trace),
-            f"-I{generated}",
-            f"-DIN_BYTES={in_bytes}",
-            f"-DOUT_BYTES={out_bytes}",
-        ]
-        objects = sorted(library.glob("*.o"))
-        libraries = ["-lz", "-llz4"] if trace else []
-        arguments = [*flags, unit, *objects, "-o", entry / "sim", "-lpthread", *libraries]
-        toolchain.run(compiler, arguments, cwd=entry, log=log.with_suffix(".c++.log"), time_limit_s=BUILD_LIMIT_S)
-        (entry / "ports").write_text(f"{in_bytes} {out_bytes}\n")
-
-    entry = toolchain.cached("models", key, make)
-    in_bytes, out_bytes = map(int, (entry / "ports").read_text().split())
-    progress("compiled", 3, 3)
-    return Simulator(entry / "sim", home, in_bytes, out_bytes, trace)
+    model = compile_model([*files, MONITOR], top, trace, progress)
+    return Simulator(model.program, home, model.input_bytes, model.output_bytes, trace)
 
 
 def design_files(directory: Path) -> list[Path]:
     """Every .sv file below the directory: packages first, since others import them, then by path."""
     return sorted(directory.rglob("*.sv"), key=lambda f: (not f.name.endswith("_pkg.sv"), str(f)))
-
-
-def verilate_flags(trace: bool) -> list[str]:
-    return [*_VERILATE, *(["--trace-fst"] if trace else [])]
-
-
-def compile_flags(verilator: toolchain.Tool, trace: bool) -> list[str]:
-    include = Path(verilator.environment["VERILATOR_ROOT"]) / "include"
-    return [*_COMPILE, f"-I{include}", f"-I{include / 'vltstd'}", *(["-DCS_TRACE"] if trace else [])]
-
-
-def runtime_library(verilator: toolchain.Tool, compiler: toolchain.Tool, trace: bool) -> Path:
-    """The directory with Verilator's own C++ as object files: it is the same for all designs, and slow to compile."""
-    include = Path(verilator.environment["VERILATOR_ROOT"]) / "include"
-    names = [*_RUNTIME, *(_RUNTIME_TRACE if trace else ())]
-    key = toolchain.digest("runtime 1", *_COMPILE, *compiler.command[1:], compiler.version, verilator.version, *names)
-
-    def make(entry: Path) -> None:
-        for name in names:
-            log = toolchain.cache_dir() / "logs" / f"{name}-{key[:12]}.log"
-            arguments: list[str | Path] = [
-                *compile_flags(verilator, trace),
-                "-c",
-                include / name,
-                "-o",
-                entry / f"{name}.o",
-            ]
-            toolchain.run(compiler, arguments, cwd=entry, log=log, time_limit_s=BUILD_LIMIT_S)
-
-    return toolchain.cached("runtime", key, make)
-
-
-def _port_bytes(header: str, top: str) -> tuple[int, int]:
-    """(bytes of s_axis_tdata, bytes of m_axis_tdata) from the generated class; InputError lists all wrong ports."""
-    found = {name: int(high) - int(low) + 1 for name, high, low in _PORT.findall(header)}
-    wrong = [
-        f"{name} {'missing' if name not in found else f'has {found[name]} bits'}"
-        for name, width in _PORTS.items()
-        if name not in found or (found[name] != width if width else found[name] % 8)
-    ]
-    wrong += [f"{name} unknown" for name in found if name not in _PORTS]
-    if wrong:
-        allowed = "aclk, aresetn, s_axis_* and m_axis_* with tdata of a multiple of 8 bits"
-        raise InputError.at(f"module {top}", f"ports: {', '.join(wrong)}", allowed)
-    return found["s_axis_tdata"] // 8, found["m_axis_tdata"] // 8
 
 
 def trace_frame(
