@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from codesign.ir.ops.base import Arg, OpError, Work
-from codesign.ir.ops.classify import ArgMax
+from codesign.ir.ops.classify import ArgMax, Softmax
 from codesign.ir.ops.elementwise import Add
 from codesign.ir.ops.linear import Conv2d, Dense
 from codesign.ir.ops.pool import AvgPool2d, MaxPool2d
 from codesign.ir.ops.rescale import Requant, Rounding, Threshold
 from codesign.ir.ops.shape import Concat, Pad, Reshape
 
-Op = Conv2d | Dense | Requant | Threshold | Add | MaxPool2d | AvgPool2d | Reshape | Concat | Pad | ArgMax
+Op = Conv2d | Dense | Requant | Threshold | Add | MaxPool2d | AvgPool2d | Reshape | Concat | Pad | Softmax | ArgMax
 
 OPERATORS: dict[str, type[Op]] = {
     op.__name__: op
-    for op in (Conv2d, Dense, Requant, Threshold, Add, MaxPool2d, AvgPool2d, Reshape, Concat, Pad, ArgMax)
+    for op in (Conv2d, Dense, Requant, Threshold, Add, MaxPool2d, AvgPool2d, Reshape, Concat, Pad, Softmax, ArgMax)
 }
 
 __all__ = [
     "OPERATORS", "Add", "Arg", "ArgMax", "AvgPool2d", "Concat", "Conv2d", "Dense", "MaxPool2d", "Op", "OpError", "Pad",
-    "Requant", "Reshape", "Rounding", "Threshold", "Work",
+    "Requant", "Reshape", "Rounding", "Softmax", "Threshold", "Work",
 ]
