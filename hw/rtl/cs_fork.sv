@@ -4,11 +4,14 @@
 // Latency   0: valid_o and data_o are combinational; valid_o = take_o, the same on all outputs.
 // Interval  one beat per cycle.
 // Stall     without a credit of every output nothing is taken.
+// Clock     not used: clk_i and rst_ni are there because every engine has them.
 // Limits    Width >= 1, Outputs >= 2.
 module cs_fork #(
   parameter int unsigned Width = 8,
   parameter int unsigned Outputs = 2
 ) (
+  input  logic               clk_i,
+  input  logic               rst_ni,
   input  logic               valid_i,
   output logic               ready_o,
   input  logic [Width-1:0]   data_i,

@@ -4,11 +4,14 @@
 // Latency   0: valid_o and the data are combinational; valid_o = take_o.
 // Interval  one pair per cycle.
 // Stall     without a credit, or with one of the inputs missing, nothing is taken.
+// Clock     not used: clk_i and rst_ni are there because every engine has them.
 // Limits    WidthA, WidthB >= 1.
 module cs_join #(
   parameter int unsigned WidthA = 8,
   parameter int unsigned WidthB = 8
 ) (
+  input  logic              clk_i,
+  input  logic              rst_ni,
   input  logic              valid_a_i,
   output logic              ready_a_o,
   input  logic [WidthA-1:0] data_a_i,

@@ -1,14 +1,21 @@
-// Engine that frames an image with Top, Left, Bottom, Right pixels of the word PadWord.
+// Engine that frames an image with Top, Left, Bottom, Right pixels of the element PadCode.
 //
+// Elements are brought to OutBits bits on the way, so that the result can hold the padding too (a bipolar image padded
+// with 0 becomes two's complement: a bit b becomes 2b - 1 when OutBits > 1).
 // Step      one per output beat, (Height+Top+Bottom) * (ImageWidth+Left+Right) * Folds a frame; a step inside the image
 //           takes an input beat. The first step of a frame also waits for the frame's first beat, so that nothing
 //           moves before there is a frame.
 // Latency   0: valid_o and data_o are combinational; valid_o = take_o.
 // Interval  one beat per cycle.
 // Stall     without a credit there is no step.
-// Limits    Width, Height, ImageWidth, Folds >= 1; Folds = beats per pixel.
+// Limits    Lanes, InBits, Height, ImageWidth, Folds >= 1, OutBits >= InBits; Folds = beats per pixel; a bipolar input
+//           has 1 bit and is not signed.
 module cs_pad #(
-  parameter int unsigned Width = 8,
+  parameter int unsigned Lanes = 2,
+  parameter int unsigned InBits = 4,
+  parameter bit          InSigned = 1'b0,
+  parameter bit          InBipolar = 1'b0,
+  parameter int unsigned OutBits = 4,
   parameter int unsigned Height = 4,
   parameter int unsigned ImageWidth = 4,
   parameter int unsigned Top = 1,
@@ -16,20 +23,23 @@ module cs_pad #(
   parameter int unsigned Bottom = 1,
   parameter int unsigned Right = 1,
   parameter int unsigned Folds = 1,
-  parameter logic [Width-1:0] PadWord = '0
+  parameter logic [OutBits-1:0] PadCode = '0
 ) (
-  input  logic             clk_i,
-  input  logic             rst_ni,
-  input  logic             valid_i,
-  output logic             ready_o,
-  input  logic [Width-1:0] data_i,
-  input  logic             credit_i,
-  output logic             take_o,
-  output logic             valid_o,
-  output logic [Width-1:0] data_o
+  input  logic                     clk_i,
+  input  logic                     rst_ni,
+  input  logic                     valid_i,
+  output logic                     ready_o,
+  input  logic [Lanes*InBits-1:0]  data_i,
+  input  logic                     credit_i,
+  output logic                     take_o,
+  output logic                     valid_o,
+  output logic [Lanes*OutBits-1:0] data_o
 );
-  if (Width < 1 || Height < 1 || ImageWidth < 1 || Folds < 1) begin : g_check
-    $error("cs_pad: Width, Height, ImageWidth and Folds are 1 or more");
+  if (Lanes < 1 || InBits < 1 || OutBits < InBits || Height < 1 || ImageWidth < 1 || Folds < 1) begin : g_check
+    $error("cs_pad: Lanes, InBits, Height, ImageWidth and Folds are 1 or more, OutBits is InBits or more");
+  end
+  if (InBipolar && (InBits != 1 || InSigned)) begin : g_check_type
+    $error("cs_pad: a bipolar input has 1 bit and is not signed");
   end
 
   localparam int unsigned Rows = Height + Top + Bottom;
@@ -62,7 +72,18 @@ module cs_pad #(
   assign ready_o = credit_i & inside_q;
   assign take_o  = step;
   assign valid_o = step;
-  assign data_o  = inside_q ? data_i : PadWord;
+
+  for (genvar l = 0; l < Lanes; l++) begin : g_lane
+    logic [InBits-1:0]  code;
+    logic [OutBits-1:0] element;
+    assign code = data_i[l*InBits +: InBits];
+    if (InBipolar && OutBits > 1) begin : g_bipolar
+      assign element = code[0] ? OutBits'(1) : '1;
+    end else begin : g_plain
+      assign element = InSigned ? OutBits'($signed(code)) : OutBits'(code);
+    end
+    assign data_o[l*OutBits +: OutBits] = inside_q ? element : PadCode;
+  end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin

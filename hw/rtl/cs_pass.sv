@@ -4,10 +4,13 @@
 // Latency   0: valid_o and data_o are combinational; valid_o = take_o.
 // Interval  one beat per cycle.
 // Stall     without a credit nothing is taken.
+// Clock     not used: clk_i and rst_ni are there because every engine has them.
 // Limits    Width >= 1.
 module cs_pass #(
   parameter int unsigned Width = 8
 ) (
+  input  logic             clk_i,
+  input  logic             rst_ni,
   input  logic             valid_i,
   output logic             ready_o,
   input  logic [Width-1:0] data_i,

@@ -10,7 +10,7 @@
 //
 // Latency   OutBits * (1 + TableReg); TableReg: a register between the table and the comparator.
 // Interval  one beat per cycle; no stall.
-// Limits    Lanes, InBits, Folds >= 1; OutBits 1 to 8.
+// Limits    Lanes, InBits, Folds >= 1; OutBits 1 to 10.
 module cs_threshold #(
   parameter int unsigned Lanes = 2,
   parameter int unsigned InBits = 8,
@@ -29,8 +29,8 @@ module cs_threshold #(
   output logic                     valid_o,
   output logic [Lanes*OutBits-1:0] data_o
 );
-  if (Lanes < 1 || InBits < 1 || Folds < 1 || OutBits < 1 || OutBits > 8) begin : g_check
-    $error("cs_threshold: Lanes, InBits and Folds are 1 or more, OutBits is 1 to 8");
+  if (Lanes < 1 || InBits < 1 || Folds < 1 || OutBits < 1 || OutBits > 10) begin : g_check
+    $error("cs_threshold: Lanes, InBits and Folds are 1 or more, OutBits is 1 to 10");
   end
 
   localparam int unsigned LevelBits = InBits + 1;
