@@ -1,0 +1,148 @@
+"""Brevitas modules: exported to QONNX through TorchScript, then imported; the module itself is the reference."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from codesign.errors import InputError, ToolError, UnsupportedError
+from codesign.frontend.context import Probe
+from codesign.frontend.imported import Imported
+from codesign.frontend.onnx import convert
+from codesign.ir.types import RealArray
+
+_INSTALL = "pip install 'codesign[brevitas]'"
+
+
+def import_brevitas(module: Any, example: Any, where: str = "") -> Imported:
+    """The integer graph of a Brevitas module; `example` is an input (a tensor, an array, or a tuple of them) with a batch.
+
+    Raises ToolError without torch and brevitas, InputError when the module does not run on the example,
+    UnsupportedError for what cannot be exported or imported.
+    """
+    torch = _torch()
+    where = where or type(module).__name__
+    if not isinstance(module, torch.nn.Module):
+        raise InputError.at(where, f"a {type(module).__name__}", "a torch.nn.Module and an example input")
+    examples = _examples(torch, example, where)
+    notes = []
+    training = module.training
+    if training:
+        module.eval()
+        notes.append(f"{where}: set to eval mode for the import: statistics of BatchNorm and of quantisers are fixed")
+    try:
+        with torch.no_grad():
+            module(*examples)
+    except Exception as error:
+        raise InputError.at(
+            where, f"the module does not run on the example input: {_short(error)}",
+            "an example input of the right shape, with a batch axis",
+        ) from error  # fmt: skip
+    model = _export(torch, module, examples, where)
+    graph, ctx = convert(model, where)
+    return Imported(graph, TorchSource(module), (*notes, *ctx.notes), tuple(ctx.probes))
+
+
+def _torch() -> Any:
+    try:
+        import brevitas  # noqa: F401
+        import onnxoptimizer  # noqa: F401
+        import torch
+    except ImportError as error:
+        raise ToolError.at("brevitas", f"not installed: {error.name}", "torch, brevitas and onnxoptimizer", _INSTALL) from error
+    return torch
+
+
+def _examples(torch: Any, example: Any, where: str) -> tuple[Any, ...]:
+    items = example if isinstance(example, (tuple, list)) else (example,)
+    tensors = []
+    for item in items:
+        if not isinstance(item, (torch.Tensor, np.ndarray)):
+            raise InputError.at(where, f"an example input of type {type(item).__name__}", "a tensor or an array")
+        tensors.append(torch.as_tensor(item)[:1])
+    return tuple(tensors)
+
+
+def _export(torch: Any, module: Any, examples: tuple[Any, ...], where: str) -> Any:
+    """The QONNX ModelProto. TorchScript, since the dynamo export silently loses recurrent layers."""
+    from brevitas.export import export_qonnx
+
+    names = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    names = names[: len(examples)] if len(names) >= len(examples) else [f"input{i}" for i in range(len(examples))]
+    try:
+        with _quiet(), torch.no_grad():
+            return export_qonnx(module, args=examples, dynamo=False, input_names=names)
+    except Exception as error:
+        raise UnsupportedError.at(
+            where, f"the QONNX export of Brevitas refuses the module: {_short(error)}",
+            "layers that Brevitas exports to QONNX", "export_qonnx(module, args=example, dynamo=False) shows the whole error",
+        ) from error  # fmt: skip
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's warnings, which say nothing that the importer does not check itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+class TorchSource:
+    """A Brevitas module evaluated by torch, in evaluation mode."""
+
+    name = "brevitas"
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def evaluate(self, *inputs: Any) -> list[RealArray]:
+        """Real outputs, each (N, …), for real inputs in the model's axes."""
+        return self.trace((), *inputs)[0]
+
+    def trace(self, probes: Sequence[Probe], *inputs: Any) -> tuple[list[RealArray], Mapping[int, RealArray]]:
+        """The outputs, and the tensor of each probe by its position; probes of unknown modules are left out."""
+        import torch
+
+        seen: dict[str, list[RealArray]] = {}
+        modules = dict(self._module.named_modules())
+        hooks = []
+        for path in {p.module for p in probes if p.module in modules}:
+
+            def keep(_m: Any, _i: Any, output: Any, path: str = path) -> None:
+                seen.setdefault(path, []).append(_array(output))
+
+            hooks.append(modules[path].register_forward_hook(keep))
+        try:
+            self._module.eval()
+            with torch.no_grad():
+                outputs = self._module(*(torch.as_tensor(np.asarray(x), dtype=torch.float32) for x in inputs))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        many = outputs if isinstance(outputs, (tuple, list)) and not hasattr(outputs, "value") else (outputs,)
+        traced = {i: seen[p.module][p.call] for i, p in enumerate(probes) if p.call < len(seen.get(p.module, ()))}
+        return [_array(o) for o in many], traced
+
+
+def _array(output: Any) -> RealArray:
+    """The real values of a tensor or a QuantTensor."""
+    tensor = output.value if hasattr(output, "value") else output
+    array: RealArray = tensor.detach().cpu().numpy().astype(np.float64)
+    return array

@@ -1,0 +1,109 @@
+"""How far the golden evaluation is from the source model, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from codesign.errors import InputError
+from codesign.frontend.context import Probe
+from codesign.frontend.imported import Imported
+from codesign.ir.graph import Graph, Port
+from codesign.ir.types import IntArray, Quant, RealArray, TensorType
+
+
+@dataclass(frozen=True)
+class LayerGap:
+    """One compared tensor.
+
+    layer             the user's layer, or `output NAME`
+    node              the value in the graph
+    elements          how many integers were compared, all samples together
+    mismatches        how many differ; max_diff: by how many integer steps at most
+    argmax_agreement  for an output vector: the share of samples with the same largest element
+    """
+
+    layer: str
+    node: str
+    elements: int
+    mismatches: int
+    max_diff: int
+    argmax_agreement: float | None = None
+
+    @property
+    def mismatch_rate(self) -> float:
+        """mismatches / elements."""
+        return self.mismatches / self.elements if self.elements else 0.0
+
+
+def gap(imported: Imported, *samples: np.ndarray[Any, Any], count: int = 32, seed: int = 0) -> list[LayerGap]:
+    """Golden evaluation against the source at every quantiser and output.
+
+    samples  one array per input, (N, …) in the model's axes, real or integer; none: `count` random frames that cover
+             the range of the input's quantiser. Raises InputError when there is no source model to compare with.
+    """
+    if imported.source is None:
+        raise InputError.at("graph", "no source model to compare with", "a Brevitas module or an ONNX file")
+    graph = imported.graph
+    reals = samples or random_inputs(graph, count, seed)
+    feeds = graph.quantise_inputs(*reals)
+    golden = graph.evaluate_all(*feeds)
+    outputs, traced = imported.source.trace(imported.probes, *reals)
+    rows = []
+    for i, probe in enumerate(imported.probes):
+        if i in traced and probe.node in golden:
+            expected = _integers(probe, traced[i], graph.type(probe.node))
+            rows.append(_compare(probe.layer, probe.node, golden[probe.node], expected))
+    for port, real in zip(graph.outputs, outputs, strict=True):
+        rows.append(_compare_output(graph, port, golden[port.name], real))
+    return rows
+
+
+def random_inputs(graph: Graph, count: int, seed: int = 0) -> tuple[RealArray, ...]:
+    """Random frames in the model's axes: integers of the whole input range, as the real numbers they stand for."""
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for port in graph.inputs:
+        type_ = graph.type(port.name)
+        q = rng.integers(0, type_.dtype.count, size=(count, *type_.shape)) * type_.dtype.step + type_.dtype.lo
+        real = type_.quant.dequantise(q) if type_.quant is not None else q.astype(np.float64)
+        if port.source_axes:
+            real = real.transpose(0, *(1 + int(a) for a in np.argsort(port.source_axes)))
+        arrays.append(real.astype(np.float32).astype(np.float64))
+    return tuple(arrays)
+
+
+def _integers(probe: Probe, real: RealArray, type_: TensorType) -> IntArray:
+    """The source's tensor as the graph's integers, in the graph's order."""
+    flat = np.empty((len(real), probe.layout.size))
+    flat[:, probe.layout.reshape(-1)] = real.reshape(len(real), -1)
+    a, b = probe.a.astype(np.float64), probe.b.astype(np.float64)
+    return np.rint((flat.reshape(-1, *type_.shape) - b) / a).astype(np.int64)
+
+
+def _compare(layer: str, node: str, golden: IntArray, expected: IntArray) -> LayerGap:
+    difference = np.abs(golden.reshape(expected.shape) - expected)
+    return LayerGap(layer, node, difference.size, int((difference != 0).sum()), int(difference.max(initial=0)))
+
+
+def _compare_output(graph: Graph, port: Port, golden: IntArray, real: RealArray) -> LayerGap:
+    type_ = graph.type(port.name)
+    quant = type_.quant or Quant((1.0,))
+    if port.source_axes:
+        real = real.transpose(0, *(1 + a for a in port.source_axes))
+    real = real.reshape(golden.shape)
+    rank = golden.ndim - 1
+    expected = np.rint(real / _spread(quant.scale, quant, rank) + _spread(quant.zero_point, quant, rank)).astype(np.int64)
+    row = _compare(f"output {port.name}", port.name, golden, expected)
+    if rank != 1 or type_.channels < 2:
+        return row
+    agreement = float((np.argmax(quant.dequantise(golden), -1) == np.argmax(real, -1)).mean())
+    return LayerGap(row.layer, row.node, row.elements, row.mismatches, row.max_diff, agreement)
+
+
+def _spread(values: Sequence[float], quant: Quant, rank: int) -> RealArray:
+    array = np.asarray(values, dtype=np.float64)
+    return array if array.size == 1 else array.reshape([-1 if i == (quant.axis or 0) % rank else 1 for i in range(rank)])

@@ -1,0 +1,253 @@
+"""ONNX files to the integer graph: QONNX (Quant, BipolarQuant, Trunc), QCDQ/QDQ and FINN's MultiThreshold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codesign.errors import Diagnostic, InputError, UnsupportedError, raise_all
+from codesign.frontend import concat, elementwise, ends, linear, quantisers, shapes, spatial
+from codesign.frontend.context import Context, Failed, Handler, Item, OnnxNode, QuantConst
+from codesign.frontend.draft import Value, interval
+from codesign.frontend.inputs import input_real
+from codesign.frontend.names import layer_name
+from codesign.frontend.problems import Refusal
+from codesign.frontend.rational import constant
+from codesign.frontend.real import Real
+from codesign.ir.graph import Graph, Port
+from codesign.ir.ops import OpError
+from codesign.ir.types import IntType, Quant
+
+HANDLERS: Mapping[str, Handler] = {
+    "Quant": quantisers.quant,
+    "IntQuant": quantisers.quant,
+    "BipolarQuant": quantisers.bipolar_quant,
+    "Trunc": quantisers.trunc,
+    "MultiThreshold": quantisers.multi_threshold,
+    "QuantizeLinear": quantisers.quantize_linear,
+    "DequantizeLinear": quantisers.dequantize_linear,
+    "Sign": quantisers.sign,
+    "Conv": linear.conv,
+    "Gemm": linear.gemm,
+    "MatMul": linear.matmul,
+    "BatchNormalization": elementwise.batch_norm,
+    "Mul": elementwise.multiply,
+    "Div": elementwise.divide,
+    "Add": elementwise.add,
+    "Sub": elementwise.subtract,
+    "Neg": elementwise.negate,
+    "Relu": elementwise.relu,
+    "Clip": elementwise.clip,
+    "Identity": elementwise.identity,
+    "Dropout": elementwise.identity,
+    "Cast": elementwise.identity,
+    "MaxPool": spatial.max_pool,
+    "AveragePool": spatial.average_pool,
+    "GlobalAveragePool": spatial.global_average,
+    "ReduceMean": spatial.reduce_mean,
+    "Pad": spatial.pad,
+    "Reshape": shapes.reshape,
+    "Flatten": shapes.flatten,
+    "Transpose": shapes.transpose,
+    "Squeeze": shapes.squeeze,
+    "Unsqueeze": shapes.unsqueeze,
+    "Shape": shapes.shape_of,
+    "Concat": concat.concat,
+    "ArgMax": ends.argmax,
+    "TopK": ends.top_k,
+    "Softmax": ends.softmax,
+    "LogSoftmax": ends.softmax,
+}
+_QUANTISERS = ("Quant", "IntQuant", "BipolarQuant", "QuantizeLinear", "DequantizeLinear", "MultiThreshold")
+
+
+def read_model(path: Path) -> Any:
+    """The ModelProto of a file. Raises InputError for a file that is missing, unreadable, truncated or no ONNX."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    where = str(path)
+    try:
+        model = onnx.load(str(path))
+    except FileNotFoundError as error:
+        raise InputError.at(where, "no such file", "an ONNX file") from error
+    except DecodeError as error:
+        raise InputError.at(where, "not an ONNX file, or a truncated one", "a complete ONNX file", "export it again") from error
+    except OSError as error:
+        raise InputError.at(where, f"cannot be read: {error.strerror or error}", "a readable ONNX file") from error
+    if not model.graph.node:
+        raise InputError.at(where, "an ONNX file without layers, or no ONNX file", "a complete ONNX file", "export it again")
+    return model
+
+
+def convert(model: Any, where: str) -> tuple[Graph, Context]:
+    """The integer graph of a model. Raises InputError or UnsupportedError with one finding per layer."""
+    ctx = Context(opset=next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 13))
+    nodes = _prepare(ctx, model)
+    _demand_quantisers(ctx, nodes, where)
+    wrong: list[Diagnostic] = []
+    unsupported: list[Diagnostic] = []
+
+    def refuse(refusal: Refusal, layer: str) -> None:
+        (wrong if refusal.bad else unsupported).append(refusal.at(layer))
+
+    for proto in model.graph.input:
+        if proto.name not in ctx.items:
+            try:
+                ctx.items[proto.name] = _input(ctx, proto)
+            except Refusal as refusal:
+                refuse(refusal, f"input {proto.name}")
+                ctx.items[proto.name] = Failed()
+    for node in nodes:
+        _run(ctx, node, refuse)
+    ports, quants = _outputs(ctx, model, refuse)
+    raise_all(InputError, wrong)
+    raise_all(UnsupportedError, unsupported)
+    return ctx.builder.finish(ports, quants), ctx
+
+
+def _prepare(ctx: Context, model: Any) -> list[OnnxNode]:
+    """Constants and annotations into the context; the nodes with attributes as Python values."""
+    from onnx import helper, numpy_helper
+
+    for tensor in model.graph.initializer:
+        ctx.items[tensor.name] = np.asarray(numpy_helper.to_array(tensor))
+    for annotation in model.graph.quantization_annotation:
+        for entry in annotation.quant_parameter_tensor_names:
+            if entry.key == "finn_datatype":
+                ctx.annotated[annotation.tensor_name] = entry.value
+    nodes = []
+    for proto in model.graph.node:
+        attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+        layer = layer_name(proto.name, proto.op_type, proto.output[0] if proto.output else "")
+        node = OnnxNode(
+            proto.op_type, proto.domain, proto.name, tuple(proto.input), tuple(proto.output), attributes, layer
+        )  # fmt: skip
+        nodes.append(node)
+        for name in node.inputs:
+            ctx.readers.setdefault(name, []).append(node)
+    for output in model.graph.output:
+        # An output counts as a reader, so that a value that is also read inside is not changed for one of them.
+        ctx.readers.setdefault(output.name, []).append(OnnxNode("Output", "", "", (output.name,), (), {}, output.name))
+    return nodes
+
+
+def _demand_quantisers(ctx: Context, nodes: list[OnnxNode], where: str) -> None:
+    if not any(n.op in _QUANTISERS for n in nodes) and not ctx.annotated:
+        raise UnsupportedError.at(
+            where,
+            "no quantisers: a floating-point model",
+            "Quant, BipolarQuant, QuantizeLinear or MultiThreshold nodes",
+            "train with quantised layers (brevitas.nn.QuantConv2d, QuantLinear, QuantReLU) and import that model",
+        )
+
+
+def _input(ctx: Context, proto: Any) -> Real:
+    from onnx import TensorProto
+
+    tensor = proto.type.tensor_type
+    dims = [d.dim_value if d.WhichOneof("value") == "dim_value" else d.dim_param or "?" for d in tensor.shape.dim]
+    dynamic = [str(d) for d in dims[1:] if not isinstance(d, int) or d < 1]
+    if dynamic:
+        raise Refusal(f"an input of shape ({', '.join(map(str, dims))})", "fixed sizes but for the batch", "export with fixed sizes")
+    if len(dims) < 2:
+        raise Refusal(f"an input of shape ({', '.join(map(str, dims))})", "(batch, …)", "export with a batch axis")
+    if isinstance(dims[0], int) and dims[0] > 0:
+        ctx.batch = dims[0]
+    types = {TensorProto.UINT8: IntType(8, False), TensorProto.INT8: IntType(8, True)}
+    dtype = types.get(tensor.elem_type) or _annotation(ctx.annotated.get(proto.name, ""))
+    if dtype is None and tensor.elem_type not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
+        name = TensorProto.DataType.Name(tensor.elem_type)
+        raise Refusal(f"an input of type {name}", "FLOAT, UINT8 or INT8")
+    return input_real(ctx, proto.name, tuple(dims[1:]), dtype)
+
+
+def _annotation(text: str) -> IntType | None:
+    """FINN's name of an integer type: UINT8, INT4, BIPOLAR, BINARY."""
+    if text == "BIPOLAR":
+        return IntType.parse("bipolar")
+    if text == "BINARY":
+        return IntType(1, False)
+    for prefix, letter in (("UINT", "u"), ("INT", "i")):
+        if text.startswith(prefix) and text[len(prefix) :].isdigit():
+            return IntType.parse(letter + text[len(prefix) :])
+    return None
+
+
+def _run(ctx: Context, node: OnnxNode, refuse: Any) -> None:
+    """One node; when it is refused the walk goes on behind it as well as it can."""
+    items = [ctx.items.get(name) for name in node.inputs if name]
+    results: list[Item]
+    try:
+        if node.op == "Constant":
+            results = [_constant(node)]
+        elif node.op not in HANDLERS and not all(isinstance(i, np.ndarray) for i in items):
+            domain = f" of {node.domain}" if node.domain else ""
+            raise Refusal(f"the operator {node.op}{domain}", ", ".join(sorted(HANDLERS)))
+        elif any(isinstance(i, Failed) for i in items):
+            results = [Failed()] * len(node.outputs)
+        elif items and all(isinstance(i, np.ndarray) for i in items) and node.op not in _QUANTISERS:
+            results = list(_fold(ctx, node))
+        else:
+            results = list(HANDLERS[node.op](ctx, node))
+    except Refusal as refusal:
+        refuse(refusal, node.layer)
+        results = [_recovered(ctx, node)] * len(node.outputs)
+    except OpError as error:
+        refuse(Refusal(error.found, error.allowed), node.layer)
+        results = [Failed()] * len(node.outputs)
+    for name, item in zip(node.outputs, results, strict=False):
+        if name:
+            ctx.items[name] = item
+
+
+def _recovered(ctx: Context, node: OnnxNode) -> Item:
+    """Behind a refused layer: 8-bit integers of its shape where that is the input's, so that later layers are checked."""
+    source = ctx.items.get(node.inputs[0]) if node.inputs else None
+    if node.op in ("Conv", "Gemm", "MatMul", "Concat", "Flatten", "Reshape") or not isinstance(source, Real):
+        return Failed()
+    value = Value("recovered", source.terms[0].value.shape, *interval(0, 255), IntType(8, False), shared=True)
+    return Real.of(value, constant(1), constant(0), source.layout)
+
+
+def _constant(node: OnnxNode) -> np.ndarray:
+    from onnx import numpy_helper
+
+    for key, value in node.attributes.items():
+        return np.asarray(numpy_helper.to_array(value) if key == "value" else value)
+    raise Refusal("a Constant without a value", "a value", bad=True)
+
+
+def _fold(ctx: Context, node: OnnxNode) -> list[np.ndarray]:
+    """A node whose inputs are all constants, computed by ONNX's own reference implementation."""
+    from onnx import TensorProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    names = list(dict.fromkeys(n for n in node.inputs if n))
+    proto = helper.make_node(node.op, list(node.inputs), list(node.outputs), domain=node.domain, **node.attributes)
+    info = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in names]
+    out = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in node.outputs]
+    opsets = [helper.make_opsetid(node.domain, ctx.opset)]
+    model = helper.make_model(helper.make_graph([proto], "fold", info, out), opset_imports=opsets)
+    try:
+        return list(ReferenceEvaluator(model).run(None, {n: ctx.items[n] for n in names}))
+    except Exception as error:
+        raise Refusal(f"the operator {node.op} on constants: {error}", ", ".join(sorted(HANDLERS))) from error
+
+
+def _outputs(ctx: Context, model: Any, refuse: Any) -> tuple[list[Port], dict[str, Quant]]:
+    ports: list[Port] = []
+    quants: dict[str, Quant] = {}
+    for output in model.graph.output:
+        item = ctx.items.get(output.name)
+        if isinstance(item, Real):
+            try:
+                ports.append(ends.output_port(ctx, output.name, item, quants))
+            except Refusal as refusal:
+                refuse(refusal, f"output {output.name}")
+        elif item is None or isinstance(item, (np.ndarray, QuantConst)):
+            refuse(Refusal("an output that no layer computes", "a computed output", bad=True), f"output {output.name}")
+    return ports, quants
