@@ -51,7 +51,8 @@ class Link:
     made     per listed step of the source: 1 if it starts a token, else 0
     need     per listed step of the sink: how many tokens of this frame must be visible (0: none); it may exceed what is
              given back (a window that is read again) and may fall from one step to the next (a replay)
-    free     per listed step of the sink: how many tokens are given back in the step's cycle
+    free     per listed step of the sink: how many tokens are given back in the step's cycle; only such as it, or a step
+             before it, needed
     """
 
     name: str
@@ -136,6 +137,8 @@ def _link_problems(link: Link, actors: dict[str, Actor]) -> list[str]:
             found.append(f"need must be between 0 and the {tokens} tokens of a frame")
         if np.min(link.free) < 0 or np.sum(link.free, dtype=np.int64) != tokens:
             found.append(f"free must add up to the {tokens} tokens of a frame")
+        elif np.any(np.cumsum(link.free) > np.maximum.accumulate(link.need)):
+            found.append("free gives back tokens that no step needed")
     return found
 
 
