@@ -4,88 +4,63 @@ from __future__ import annotations
 
 import numpy as np
 
-from codesign.ir.graph import Const, Graph, Node, Port
-from codesign.ir.ops import (
-    Add,
-    ArgMax,
-    AvgPool2d,
-    Concat,
-    Conv2d,
-    Dense,
-    MaxPool2d,
-    Op,
-    Requant,
-    Reshape,
-    Rounding,
-    Threshold,
-)
-from codesign.ir.types import BIPOLAR, IntArray, IntType, TensorType
+from codesign.ir.graph import Graph
+from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, Op, Requant, Reshape, Threshold
+from codesign.ir.ops import Rounding as Rounding
+from codesign.ir.types import BIPOLAR, IntType, TensorType
+from codesign.testing.build import GraphBuilder
+from codesign.testing.graphs import values
 
 U1, U2, U4, U8 = (IntType(bits, False) for bits in (1, 2, 4, 8))
 I2, I4, I8 = (IntType(bits, True) for bits in (2, 4, 8))
 
 
 class Build:
-    """Adds one node after the other; weights and levels are drawn from a seeded generator."""
+    """A chain that grows by one node after the other, with random weights and levels of a seed."""
 
     def __init__(self, shape: tuple[int, ...], dtype: IntType, seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
-        self.inputs = (Port("x", TensorType(shape, dtype)),)
-        self.consts: dict[str, Const] = {}
-        self.nodes: list[Node] = []
-        self.last = "x"
+        self.builder = GraphBuilder()
+        self.last = self.builder.input(shape, dtype)
+
+    def type(self) -> TensorType:
+        """The type of the value that the next node reads."""
+        return self.builder.type(self.last)
 
     def add(self, name: str, op: Op, *inputs: str) -> str:
         """Append a node; without inputs it reads the value before it."""
-        self.nodes.append(Node(name, op, inputs or (self.last,), origin=f"net.{name}"))
-        self.last = name
-        return name
+        self.last = self.builder.node(op, *(inputs or (self.last,)), name=name, origin=f"net.{name}")
+        return self.last
 
-    def const(self, name: str, value: IntArray, dtype: IntType | None = None) -> str:
-        self.consts[name] = Const.of(value, dtype)
-        return name
-
-    def draw(self, shape: tuple[int, ...], dtype: IntType) -> IntArray:
-        return dtype.lo + dtype.step * self.rng.integers(0, dtype.count, shape)
-
-    def graph(self, output: str | None = None) -> Graph:
-        return Graph(self.inputs, self.consts, tuple(self.nodes), (Port(output or self.last),))
-
-    def type(self) -> TensorType:
-        return self.graph().type(self.last)
+    def graph(self) -> Graph:
+        """The graph so far."""
+        return self.builder.graph(self.last)
 
     def dense(self, name: str, outputs: int, weights: IntType, bias: bool = False) -> None:
-        channels = self.type().channels if self.nodes else self.graph_input().channels
-        args = [self.last, self.const(f"{name}.w", self.draw((outputs, channels), weights), weights)]
+        args = [self.builder.const(values(self.rng, weights, (outputs, self.type().channels)), weights)]
         if bias:
-            args.append(self.const(f"{name}.b", self.draw((outputs,), I8)))
-        self.add(name, Dense(), *args)
-
-    def graph_input(self) -> TensorType:
-        type_ = self.inputs[0].type
-        assert type_ is not None
-        return type_
+            args.append(self.builder.const(values(self.rng, I8, (outputs,))))
+        self.add(name, Dense(), self.last, *args)
 
     def conv(self, name: str, outputs: int, kernel: int, weights: IntType, op: Conv2d | None = None) -> None:
         op = op or Conv2d()
-        channels = (self.type() if self.nodes else self.graph_input()).channels // op.groups
-        w = self.draw((outputs, kernel, kernel, channels), weights)
-        self.add(name, op, self.last, self.const(f"{name}.w", w, weights))
+        w = values(self.rng, weights, (outputs, kernel, kernel, self.type().channels // op.groups))
+        self.add(name, op, self.last, self.builder.const(w, weights))
 
     def threshold(self, name: str, out: IntType) -> None:
         """Levels spread over the values that the accumulator really takes."""
-        type_ = self.type()
-        spread = max(1, int(0.25 * (type_.dtype.hi - type_.dtype.lo)))
-        centre = (type_.dtype.hi + type_.dtype.lo) // 2
-        levels = centre + self.rng.integers(-spread, spread + 1, (type_.channels, out.count - 1))
-        self.add(name, Threshold(out), self.last, self.const(f"{name}.t", np.sort(levels, axis=1)))
+        dtype = self.type().dtype
+        spread = max(1, (dtype.hi - dtype.lo) // 4)
+        shape = (self.type().channels, out.count - 1)
+        levels = (dtype.hi + dtype.lo) // 2 + self.rng.integers(-spread, spread + 1, shape)
+        self.add(name, Threshold(out), self.last, self.builder.const(np.sort(levels, axis=1)))
 
     def requant(self, name: str, out: IntType, rounding: Rounding) -> None:
-        type_ = self.type()
-        m = self.rng.integers(1 << 14, 1 << 15, type_.channels)
-        shift = np.full(type_.channels, 15 + max(0, type_.dtype.bits - out.bits - 1))
-        inputs = (self.last, self.const(f"{name}.m", m), self.const(f"{name}.s", shift))
-        self.add(name, Requant(out, rounding, zero_point=3), *inputs)
+        m = self.rng.integers(1 << 14, 1 << 15, self.type().channels)
+        shift = np.full(m.size, 15 + max(0, self.type().dtype.bits - out.bits - 1))
+        self.add(
+            name, Requant(out, rounding, zero_point=3), self.last, self.builder.const(m), self.builder.const(shift)
+        )
 
 
 def mlp(weights: IntType, activations: IntType, sizes: tuple[int, ...] = (49, 16, 12, 10), seed: int = 0) -> Graph:

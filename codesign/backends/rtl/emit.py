@@ -112,11 +112,11 @@ def _stream_out(name: str) -> Ports:
 
 
 def _engine(layer: Layer, design: Design) -> list[str]:
-    """The engine's instance with the wires of its step: {name}_take and what goes into the first pipe."""
+    """The engine's instance with the wires of its step: {name}__take and what goes into the first pipe."""
     name, module, count = layer.name, layer.engine.module, len(layer.outputs)
     vector = f"[{count - 1}:0] " if module == "cs_fork" else ""
     widths = [design.streams[s].width for s in layer.inputs]
-    lines = [f"  logic {vector}{name}_credit, {name}_take, {name}_step;"]
+    lines = [f"  logic {vector}{name}__credit, {name}__take, {name}__step;"]
     ports = _clock()
     if module == "cs_join":
         for letter, stream in zip("ab", layer.inputs, strict=True):
@@ -128,18 +128,18 @@ def _engine(layer: Layer, design: Design) -> list[str]:
     else:
         stream = layer.inputs[0]
         ports += [("valid_i", f"{stream}_valid"), ("ready_o", f"{stream}_ready"), ("data_i", f"{stream}_data")]
-    ports += [("credit_i", f"{name}_credit"), ("take_o", f"{name}_take"), ("valid_o", f"{name}_step")]
+    ports += [("credit_i", f"{name}__credit"), ("take_o", f"{name}__take"), ("valid_o", f"{name}__step")]
     if module == "cs_window":
-        lines.append(f"  logic {name}_first, {name}_last;")
-        ports += [("first_o", f"{name}_first"), ("last_o", f"{name}_last")]
+        lines.append(f"  logic {name}__first, {name}__last;")
+        ports += [("first_o", f"{name}__first"), ("last_o", f"{name}__last")]
     if module == "cs_join":
         for letter, width in zip("ab", widths, strict=True):
-            lines.append(f"  logic [{width - 1}:0] {name}_step_data_{letter};")
-            ports.append((f"data_{letter}_o", f"{name}_step_data_{letter}"))
+            lines.append(f"  logic [{width - 1}:0] {name}__step_data_{letter};")
+            ports.append((f"data_{letter}_o", f"{name}__step_data_{letter}"))
     else:
         width = layer.outputs[0].width if not layer.pipes else _engine_width(layer, design)
-        lines.append(f"  logic [{width - 1}:0] {name}_step_data;")
-        ports.append(("data_o", f"{name}_step_data"))
+        lines.append(f"  logic [{width - 1}:0] {name}__step_data;")
+        ports.append(("data_o", f"{name}__step_data"))
     suffix = module.removeprefix("cs_")
     return lines + _instance(module, f"u_{name}_{suffix}", _parameters(layer, suffix, layer.engine), ports)
 
@@ -161,14 +161,14 @@ def _joined(wires: Iterable[str]) -> str:
 def _pipes(layer: Layer) -> list[str]:
     """The pipes, each between the wires of the one before and {name}_{suffix}."""
     lines: list[str] = []
-    before = f"{layer.name}_step"
+    before = f"{layer.name}__step"
     for index, (suffix, block) in enumerate(list(layer.blocks().items())[1 : 1 + len(layer.pipes)]):
-        wire = f"{layer.name}_{suffix}"
+        wire = f"{layer.name}__{suffix}"
         width = pipe_width(block)
         lines += [f"  logic {wire};", f"  logic [{width - 1}:0] {wire}_data;"]
         ports = [*_clock(), ("valid_i", before)]
         if index == 0 and layer.engine.module == "cs_window":
-            ports += [("first_i", f"{layer.name}_first"), ("last_i", f"{layer.name}_last")]
+            ports += [("first_i", f"{layer.name}__first"), ("last_i", f"{layer.name}__last")]
         if block.module == "cs_add":
             ports += [("data_a_i", f"{before}_data_a"), ("data_b_i", f"{before}_data_b")]
         else:
@@ -188,12 +188,12 @@ def pipe_width(block: Block) -> int:
 
 def _fifos(layer: Layer) -> list[str]:
     lines: list[str] = []
-    push = f"{layer.name}_step"
+    push = f"{layer.name}__step"
     if layer.pipes:
-        push = f"{layer.name}_{list(layer.blocks())[len(layer.pipes)]}"
+        push = f"{layer.name}__{list(layer.blocks())[len(layer.pipes)]}"
     for index, stream in enumerate(layer.outputs):
         pick = f"[{index}]" if layer.engine.module == "cs_fork" else ""
-        ports = [*_clock(), ("take_i", f"{layer.name}_take{pick}"), ("credit_o", f"{layer.name}_credit{pick}")]
+        ports = [*_clock(), ("take_i", f"{layer.name}__take{pick}"), ("credit_o", f"{layer.name}__credit{pick}")]
         ports += [("push_i", f"{push}{pick}"), ("data_i", f"{push}_data"), *_stream_out(stream.name)]
         lines += _instance("cs_fifo", f"u_{stream.name}_fifo", stream.fifo.parameters(), ports)
     return lines

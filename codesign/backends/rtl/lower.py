@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,7 +25,7 @@ from codesign.backends.rtl.blocks.window import Window
 from codesign.backends.rtl.design import Design, Layer, Stream
 from codesign.backends.rtl.units import Unit, cut, resolve_output
 from codesign.ir.graph import Graph, Node
-from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, Pad, Requant, Threshold
+from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, Pad, Requant, Softmax, Threshold
 from codesign.ir.types import IntArray, IntType
 from codesign.schedule import Fold, RtlSchedule
 
@@ -44,13 +44,26 @@ def check(node: Node, graph: Graph) -> Verdict:
             return Verdict(False, "an Add of a constant is not built; fold it into a bias or a Threshold")
         case Add() if node.inputs[0] == node.inputs[1]:
             return Verdict(False, "an Add of a value to itself is not built; double the weights instead")
+        case Softmax():
+            return Verdict(False, "Softmax is not built; leave it to the host, the largest class stays the largest")
+        case AvgPool2d(mean=True):
+            return Verdict(False, "a mean over windows of unequal size is not built; pool without padding")
     return Verdict(True)
 
 
-def identifier(name: str) -> str:
-    """A name as an identifier of SystemVerilog."""
-    text = re.sub(r"\W+", "_", name).strip("_") or "layer"
-    return f"l_{text}" if text[0].isdigit() else text
+def identifiers(names: Iterable[str]) -> dict[str, str]:
+    """Each name as an identifier of SystemVerilog, unique, and without the `__` that parts of a layer are named with."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        base = re.sub(r"[\W_]+", "_", name, flags=re.ASCII).strip("_") or "layer"
+        base = f"l_{base}" if base[0].isdigit() else base
+        text, number = base, 2
+        while text in taken:
+            text, number = f"{base}_{number}", number + 1
+        taken.add(text)
+        found[name] = text
+    return found
 
 
 @dataclass
@@ -79,7 +92,7 @@ class _Builder:
     def take(self, value: str, reader: str, lanes: int, index: int, where: str) -> str:
         """The next free stream of a value, brought to `lanes` elements per beat."""
         stream = self.streams[self.branches[value].pop(0)]
-        base = f"{reader}_in{index}" if index else f"{reader}_in"
+        base = f"{reader}__in{index}" if index else f"{reader}__in"
         common = math.gcd(stream.lanes, lanes)
         if common < stream.lanes:
             ratio = stream.lanes // common
@@ -102,10 +115,13 @@ class _Builder:
             self.branches[value] = [stream]
             return
         source = self.streams[stream]
-        names = [f"{stream}_to_{reader}" for reader in readers]
+        names = [
+            f"{stream}__to_{reader}" + (f"_{readers[:i].count(reader) + 1}" if reader in readers[:i] else "")
+            for i, reader in enumerate(readers)
+        ]
         outputs = tuple((name, source.dtype, source.lanes, source.beats) for name in names)
         engine = Fork(width=source.width, outputs=len(readers))
-        self.add(f"{stream}_fork", "", readers[0], f"to {', '.join(readers)}", engine, (), (stream,), outputs)
+        self.add(f"{stream}__fork", "", readers[0], f"to {', '.join(readers)}", engine, (), (stream,), outputs)
         self.branches[value] = names
 
 
@@ -113,17 +129,18 @@ def lower(graph: Graph, schedule: RtlSchedule) -> Design:
     """The design of a graph that has been through the RTL passes, with one input and one output."""
     units = cut(graph)
     output = resolve_output(graph, graph.outputs[0].name)
-    names = {unit.output: identifier(unit.name) for unit in units}
+    port = graph.inputs[0].name
+    named = identifiers([port, *(unit.name for unit in units)])
+    names = {unit.output: named[unit.name] for unit in units}
     readers: dict[str, list[str]] = {}
     for unit in units:
         for value in unit.inputs:
             readers.setdefault(value, []).append(names[unit.output])
     readers.setdefault(output, []).append("output")
     build = _Builder(graph, schedule)
-    port = graph.inputs[0].name
     in_type = graph.type(port)
     lanes = _edge_lanes(units, port, schedule)
-    first = identifier(port) if identifier(port) not in names.values() else "input"
+    first = named[port]
     edge = (first, in_type.dtype, lanes, in_type.size // lanes)
     build.add(first, "", first, "input edge", Skid(width=lanes * in_type.dtype.bits), (), (), (edge,))
     build.publish(port, first, readers[port])
