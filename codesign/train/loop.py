@@ -18,7 +18,7 @@ from torch import nn
 from codesign.backends.base import Progress
 from codesign.errors import InputError, MismatchError
 from codesign.train.data import Bytes, Images, load_images
-from codesign.train.models import build, example_input
+from codesign.train.models import STATISTICS_BATCHES, build, example_input
 from codesign.train.recipe import Recipe
 
 SCHEMA = 1
@@ -74,14 +74,23 @@ def _train(recipe: Recipe, out: Path, images: Images, progress: Progress, fresh:
         raise InputError.at(
             "training.batch", f"{options.batch} images", f"at most {len(x)}, the training images there are"
         )
-    with torch.no_grad():
-        module(x[: options.batch])  # first statistics of the activations' scales, before the optimiser lists them
+    state = {} if fresh else _checkpoint(recipe, out)
+    with torch.no_grad():  # the scales' statistics are no part of a checkpoint: they are complete before the first one
+        for step in range(STATISTICS_BATCHES):
+            start = step % steps * options.batch
+            module(x[start : start + options.batch])
+        if state:  # before the optimiser is made: Brevitas puts new parameters in place of those of the scales
+            module.load_state_dict(state["model"])
+            temperature.copy_(state["temperature"])
     parameters = [*module.parameters(), temperature]
     optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, options.epochs * steps)
     loss_of = nn.CrossEntropyLoss(label_smoothing=options.label_smoothing)
     parts = {"model": module, "optimiser": optimiser, "schedule": schedule}
-    epochs = [] if fresh else _resume(recipe, out, parts, temperature)
+    if state:
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+    epochs: list[dict[str, Any]] = list(state.get("epochs", []))
     for epoch in range(len(epochs), options.epochs):
         started = time.monotonic()
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch))
@@ -140,22 +149,16 @@ def accuracy_of(module: nn.Module, images: Bytes, labels: Bytes, progress: Progr
     return right / len(x)
 
 
-def _resume(recipe: Recipe, out: Path, parts: dict[str, Any], temperature: torch.Tensor) -> list[dict[str, Any]]:
-    """Load the checkpoint of the same recipe into `parts`; the epochs that are done."""
+def _checkpoint(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """What `_save` wrote for the same recipe, or nothing."""
     path = out / "checkpoint.pt"
     if not path.is_file():
-        return []
+        return {}
     try:
-        state = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise InputError.at(str(path), f"damaged checkpoint: {error}", hint="--fresh, which starts again") from error
-    if state.get("recipe") != recipe.digest():
-        return []
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    with torch.no_grad():
-        temperature.copy_(state["temperature"])
-    return list(state["epochs"])
+    return state if state.get("recipe") == recipe.digest() else {}
 
 
 def _save(

@@ -17,6 +17,7 @@ from torch import nn
 from codesign.train.recipe import Cnn, Mlp
 
 CLASSES = 10
+STATISTICS_BATCHES = 20  # forward passes in training mode that set the activations' first scales
 SIZE = 28
 
 
@@ -51,7 +52,7 @@ def _activation(bits: int) -> nn.Module:
     if bits == 1:
         activation = qnn.QuantIdentity(act_quant=SignedBinaryActPerTensorConst)
     else:
-        activation = qnn.QuantReLU(bit_width=bits)
+        activation = qnn.QuantReLU(bit_width=bits, collect_stats_steps=STATISTICS_BATCHES)
     return activation
 
 
