@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from codesign.errors import Diagnostic, GraphError, InputError, raise_all
 from codesign.ir.ops import Arg, Op, OpError, Work
-from codesign.ir.types import IntArray, IntType, Quant, RealArray, TensorType
+from codesign.ir.types import IntArray, IntType, Quant, RealArray, TensorType, Values
 
 # What a value may be called: the text form and every backend's file and signal names rest on it.
 NAME = r"[A-Za-z_][\w.\-/:]*"
@@ -241,24 +241,25 @@ class Graph:
         """
         feeds = self._check_feeds(feeds)
         batch, step = len(feeds[0]), self._chunk()
-        parts: list[list[IntArray]] = []
+        parts: list[list[Values]] = []
         for start in range(0, max(batch, 1), step):
             values = self._run([f[start : start + step] for f in feeds], keep=False)
             parts.append([values[p.name] for p in self.outputs])
             if progress:
                 progress(min(step, batch - start))
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return [np.concatenate(column, dtype=np.int64) for column in zip(*parts, strict=True)]
 
     def evaluate_all(self, *feeds: IntArray) -> dict[str, IntArray]:
         """Every value of the golden evaluation by name, for comparing layer by layer."""
-        return self._run(list(self._check_feeds(feeds)), keep=True)
+        values = self._run(list(self._check_feeds(feeds)), keep=True)
+        return {name: np.asarray(value, dtype=np.int64) for name, value in values.items()}
 
     def _chunk(self) -> int:
         largest = max(t.size for name, t in self._types.items() if name not in self.consts)
         return max(1, min(1024, _CHUNK_ELEMENTS // largest))
 
-    def _run(self, feeds: list[IntArray], keep: bool) -> dict[str, IntArray]:
-        values: dict[str, IntArray] = {p.name: f for p, f in zip(self.inputs, feeds, strict=True)}
+    def _run(self, feeds: list[IntArray], keep: bool) -> dict[str, Values]:
+        values: dict[str, Values] = {p.name: f for p, f in zip(self.inputs, feeds, strict=True)}
         wanted = {p.name for p in self.outputs}
         last = {name: node for node in self.nodes for name in node.inputs}
         for node in self.nodes:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 RealArray = NDArray[np.float64]
+Values = NDArray[np.signedinteger[Any]]  # while a graph is evaluated: in any dtype that holds their IntType
 
 MAX_BITS = 32
+_STORAGE: dict[int, np.dtype[np.signedinteger[Any]]] = {
+    8: np.dtype(np.int8),
+    16: np.dtype(np.int16),
+    32: np.dtype(np.int32),
+    64: np.dtype(np.int64),
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,12 @@ class IntType:
             return True
         inside = int(values.min()) >= self.lo and int(values.max()) <= self.hi
         return inside and not (self.bipolar and bool((values == 0).any()))
+
+    @property
+    def storage(self) -> np.dtype[np.signedinteger[Any]]:
+        """The narrowest NumPy dtype that holds every value: evaluation is bound by memory traffic."""
+        bits = self.bits + (0 if self.signed else 1) + (1 if self.bipolar else 0)
+        return next(dtype for width, dtype in _STORAGE.items() if bits <= width)
 
     def encode(self, values: IntArray) -> IntArray:
         """The bit pattern of each value as a non-negative integer: two's complement, or (v + 1) / 2 for bipolar."""

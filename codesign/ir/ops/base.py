@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from codesign.ir.types import IntArray, IntType, TensorType
+from codesign.ir.types import IntArray, IntType, TensorType, Values
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,14 @@ class Operator(Protocol):
     """The contract of an operator: a frozen dataclass of plain data with three methods.
 
     infer     types (and constants) of the inputs -> type of the output without meaning; raises OpError
-    evaluate  exact integer result, the first axis of every non-constant input being the batch
+    evaluate  exact integer result, the first axis of every non-constant input being the batch; data comes and goes in
+              any integer dtype that holds its type, so an operator widens what it computes with
     work      cost of one frame
     """
 
     def infer(self, args: Sequence[Arg]) -> TensorType: ...
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray: ...
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values: ...
 
     def work(self, args: Sequence[Arg]) -> Work: ...
 
@@ -88,6 +89,13 @@ def range_type(lo: int, hi: int) -> IntType:
         raise OpError(f"results from {lo} to {hi} need more than 32 bits", "at most 32 bits") from error
 
 
+def padded_type(x: IntType, value: int) -> IntType:
+    """`x`, or the narrowest type that holds its values and `value` too (a bipolar image padded with 0 becomes i2)."""
+    if x.holds(np.array([value])):
+        return x
+    return range_type(min(x.lo, value), max(x.hi, value))
+
+
 def output_extent(size: int, kernel: int, stride: int, before: int = 0, after: int = 0, dilation: int = 1) -> int:
     """floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1; raises OpError when nothing fits."""
     span = size + before + after - dilation * (kernel - 1) - 1
@@ -97,18 +105,19 @@ def output_extent(size: int, kernel: int, stride: int, before: int = 0, after: i
 
 
 def windows(
-    x: IntArray, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)
-) -> IntArray:
+    x: Values, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)
+) -> Values:
     """All windows of a batch of images, as a view: (N, H, W, C) -> (N, OH, OW, C, KH, KW)."""
     span = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     view = np.lib.stride_tricks.sliding_window_view(x, span, axis=(1, 2))  # type: ignore[call-overload]
-    result: IntArray = view[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+    result: Values = view[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
     return result
 
 
-def pad_image(x: IntArray, padding: Padding, value: int) -> IntArray:
+def pad_image(x: Values, padding: Padding, value: int) -> Values:
     """Add (top, left, bottom, right) pixels of `value` around a batch of images."""
     top, left, bottom, right = padding
     if not any(padding):
         return x
+    x = x.astype(np.promote_types(x.dtype, IntType.smallest(value, value).storage), copy=False)
     return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=value)

@@ -10,7 +10,7 @@ import numpy as np
 
 from codesign.ir.ops.base import Arg, OpError, Work, expect_data, expect_inputs
 from codesign.ir.ops.fixed_point import doubling_high_mul, exp_on_negative_values, reciprocal, rounding_divide_by_pot
-from codesign.ir.types import IntArray, IntType, TensorType
+from codesign.ir.types import IntType, TensorType, Values
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ArgMax:
         expect_data(args[0])
         return TensorType((*args[0].type.shape[:-1], 1), IntType.smallest(0, args[0].type.channels - 1))
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         return np.asarray(np.argmax(values[0], axis=-1)[..., None], dtype=np.int64)
 
     def work(self, args: Sequence[Arg]) -> Work:
@@ -78,7 +78,7 @@ class Softmax:
             raise OpError(f"{x.channels} channels", "at most 4095")
         return TensorType(x.shape, self.out)
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         x = np.asarray(values[0], dtype=np.int64)
         diff = x - x.max(axis=-1, keepdims=True, initial=args[0].type.dtype.lo)
         inside = diff >= self.diff_min

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from codesign.ir.ops.base import Arg, OpError, Work, expect_data, expect_inputs, range_type
-from codesign.ir.types import IntArray, TensorType
+from codesign.ir.types import TensorType, Values
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Add:
             raise OpError(f"inputs of shapes {a.shape} and {b.shape}", "two inputs of one shape")
         return TensorType(a.shape, range_type(a.dtype.lo + b.dtype.lo, a.dtype.hi + b.dtype.hi))
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
-        return values[0] + values[1]
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
+        return np.add(values[0], values[1], dtype=self.infer(args).dtype.storage)
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work(ops=args[0].type.size)

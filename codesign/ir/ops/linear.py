@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codesign.ir.ops.base import (
     Arg,
@@ -17,23 +19,22 @@ from codesign.ir.ops.base import (
     expect_inputs,
     output_extent,
     pad_image,
+    padded_type,
     range_type,
     windows,
 )
-from codesign.ir.types import IntArray, IntType, TensorType
+from codesign.ir.types import IntArray, IntType, TensorType, Values
 
 
-def exact_matmul(x: IntArray, w: IntArray, bound: int) -> IntArray:
-    """x @ w, exactly, when no partial sum exceeds `bound` in magnitude.
+def exact_dtype(x: IntType, weights: Values, bias: Values | None) -> np.dtype[Any]:
+    """The fastest dtype in which every sum of x * weights (outputs, terms) and the bias is exact.
 
-    Integers below 2^24 (2^53) are exact in float32 (float64), and so is every product and partial sum of them, in any
+    Integers up to 2^24 (2^53) are exact in float32 (float64), and so is every product and partial sum of them, in any
     order: the fast matrix product of the BLAS library then gives the integer result. Above 2^53: int64.
     """
-    if bound < 1 << 24:
-        return np.asarray(np.matmul(x.astype(np.float32), w.astype(np.float32)), dtype=np.int64)
-    if bound < 1 << 53:
-        return np.asarray(np.matmul(x.astype(np.float64), w.astype(np.float64)), dtype=np.int64)
-    return np.asarray(np.matmul(x, w), dtype=np.int64)
+    bound = max(-x.lo, x.hi) * int(np.abs(weights).sum(axis=1).max())
+    bound += 0 if bias is None else int(np.abs(bias).max())
+    return np.dtype(np.float32 if bound <= 1 << 24 else np.float64 if bound <= 1 << 53 else np.int64)
 
 
 def accumulator_type(x: IntType, weights: IntArray, bias: IntArray | None, extra: int | None = None) -> IntType:
@@ -53,13 +54,6 @@ def accumulator_type(x: IntType, weights: IntArray, bias: IntArray | None, extra
     if bias is not None:
         low, high = low + bias, high + bias
     return range_type(int(low.min()), int(high.max()))
-
-
-def _magnitude(x: IntArray, weights: IntArray) -> int:
-    """The largest magnitude that a partial sum of x * weights can have; weights (outputs, terms)."""
-    if x.size == 0 or weights.size == 0:
-        return 0
-    return int(max(abs(int(x.min())), abs(int(x.max())))) * int(np.abs(weights).sum(axis=1).max())
 
 
 @dataclass(frozen=True)
@@ -98,30 +92,43 @@ class Conv2d:
         dtype = accumulator_type(args[0].type.dtype, weights.reshape(outputs, -1), bias, extra)
         return TensorType((oh, ow, outputs), dtype)
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
-        weights = values[1]
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
+        weights, bias = values[1], values[2] if len(values) == 3 else None
+        outputs, _, _, per_group = weights.shape
+        x = args[0].type.dtype
+        if any(self.padding):
+            x = padded_type(x, self.pad_value)
+        exact = exact_dtype(x, weights.reshape(outputs, -1), bias)
+        padded = pad_image(values[0], self.padding, self.pad_value)
+        if per_group == 1 and self.groups > 1:
+            y = self._depthwise(padded.astype(exact), weights.astype(exact))
+        else:
+            y = self._matmul(padded, weights.astype(exact))
+        if bias is not None:
+            y += bias.astype(exact)
+        return np.asarray(y, dtype=self.infer(args).dtype.storage)
+
+    def _matmul(self, x: Values, weights: NDArray[Any]) -> NDArray[Any]:
+        """One matrix product per group: all windows, as rows, times the kernels, as columns."""
         outputs, kh, kw, per_group = weights.shape
-        x = pad_image(values[0], self.padding, self.pad_value)
-        bound = _magnitude(x, weights.reshape(outputs, -1))
         view = windows(x, (kh, kw), self.stride, self.dilation)
         batch, oh, ow = view.shape[:3]
-        if per_group == 1 and self.groups > 1:
-            y = self._depthwise(view, weights)
-        else:
-            per_out = outputs // self.groups
-            parts = []
-            for g in range(self.groups):
-                group = view[:, :, :, g * per_group : (g + 1) * per_group].transpose(0, 1, 2, 4, 5, 3)
-                kernel = weights[g * per_out : (g + 1) * per_out].reshape(per_out, -1)
-                parts.append(exact_matmul(group.reshape(batch * oh * ow, -1), kernel.T, bound))
-            y = np.concatenate(parts, axis=1).reshape(batch, oh, ow, outputs)
-        return y + values[2] if len(values) == 3 else y
+        parts = []
+        for g in range(self.groups):
+            group = view[:, :, :, g * per_group : (g + 1) * per_group].transpose(0, 1, 2, 4, 5, 3)
+            rows = np.empty(group.shape, dtype=weights.dtype)
+            rows[...] = group  # copies and converts at once
+            kernel = weights.reshape(self.groups, outputs // self.groups, -1)[g]
+            parts.append(rows.reshape(batch * oh * ow, -1) @ kernel.T)
+        y = parts[0] if self.groups == 1 else np.concatenate(parts, axis=1)
+        return np.reshape(y, (batch, oh, ow, outputs))
 
-    def _depthwise(self, view: IntArray, weights: IntArray) -> IntArray:
+    def _depthwise(self, x: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
         """One input channel per group: a sum over the kernel positions instead of a matrix product."""
         outputs, kh, kw, _ = weights.shape
+        view = windows(x, (kh, kw), self.stride, self.dilation)
         repeat = outputs // self.groups
-        y = np.zeros((*view.shape[:3], outputs), dtype=np.int64)
+        y = np.zeros((*view.shape[:3], outputs), dtype=weights.dtype)
         for ky in range(kh):
             for kx in range(kw):
                 tap = view[:, :, :, :, ky, kx]
@@ -151,9 +158,13 @@ class Dense:
         dtype = accumulator_type(args[0].type.dtype, weights, _bias(args, weights.shape[0]))
         return TensorType((*args[0].type.shape[:-1], weights.shape[0]), dtype)
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
-        y = exact_matmul(values[0], values[1].T, _magnitude(values[0], values[1]))
-        return y + values[2] if len(values) == 3 else y
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
+        bias = values[2] if len(values) == 3 else None
+        exact = exact_dtype(args[0].type.dtype, values[1], bias)
+        y = values[0].astype(exact) @ values[1].T.astype(exact)
+        if bias is not None:
+            y += bias.astype(exact)
+        return np.asarray(y, dtype=self.infer(args).dtype.storage)
 
     def work(self, args: Sequence[Arg]) -> Work:
         rows = args[0].type.size // args[0].type.channels

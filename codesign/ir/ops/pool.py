@@ -17,10 +17,11 @@ from codesign.ir.ops.base import (
     expect_inputs,
     output_extent,
     pad_image,
+    padded_type,
     range_type,
     windows,
 )
-from codesign.ir.types import IntArray, TensorType
+from codesign.ir.types import IntArray, IntType, TensorType, Values
 
 
 def _pooled(arg: Arg, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding) -> tuple[int, int, int]:
@@ -49,7 +50,7 @@ class MaxPool2d:
         expect_data(args[0])
         return TensorType(_pooled(args[0], self.kernel, self.stride, self.padding), args[0].type.dtype)
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         x = pad_image(values[0], self.padding, args[0].type.dtype.lo)
         view = windows(x, self.kernel, self.stride)
         y = view[..., 0, 0].copy()
@@ -95,24 +96,27 @@ class AvgPool2d:
     def counts(self, shape: tuple[int, int, int]) -> IntArray:
         """The pixels inside the image of each window, (OH, OW, 1), for an input of `shape`."""
         ones = pad_image(np.ones((1, *shape[:2], 1), dtype=np.int64), self.padding, 0)
-        counts: IntArray = _sums(ones, self.kernel, self.stride)[0]
-        return counts
+        return np.asarray(_sums(ones, self.kernel, self.stride, IntType(1, False))[0], dtype=np.int64)
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
-        total = _sums(pad_image(values[0], self.padding, 0 if self.mean else self.pad_value), self.kernel, self.stride)
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
+        outside = 0 if self.mean else self.pad_value
+        padded = padded_type(args[0].type.dtype, outside) if any(self.padding) else args[0].type.dtype
+        total = _sums(pad_image(values[0], self.padding, outside), self.kernel, self.stride, padded)
         if not self.mean:
             return total
         count = self.counts(expect_image(args[0].type))
-        mean: IntArray = np.sign(total) * ((np.abs(total) + count // 2) // count)
-        return mean
+        magnitude = (np.abs(total.astype(np.int64)) + count // 2) // count
+        return np.where(total < 0, -magnitude, magnitude)
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work(ops=self.infer(args).size * self.kernel[0] * self.kernel[1])
 
 
-def _sums(x: IntArray, kernel: tuple[int, int], stride: tuple[int, int]) -> IntArray:
+def _sums(x: Values, kernel: tuple[int, int], stride: tuple[int, int], dtype: IntType) -> Values:
+    """The sum of each window of `x`, which is of type `dtype`."""
     view = windows(x, kernel, stride)
-    total: IntArray = np.array(view[..., 0, 0], dtype=np.int64)
+    area = kernel[0] * kernel[1]
+    total: Values = view[..., 0, 0].astype(range_type(dtype.lo * area, dtype.hi * area).storage)
     for ky in range(kernel[0]):
         for kx in range(kernel[1]):
             if ky or kx:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign.ir.ops.base import Arg, OpError, Work, expect_data, expect_inputs, range_type
-from codesign.ir.types import IntArray, IntType, TensorType
+from codesign.ir.types import IntArray, IntType, TensorType, Values
 
 MAX_SHIFT = 62
 _INT32 = IntType(32, True)
@@ -28,7 +28,7 @@ class Rounding(enum.Enum):
     TFLITE_DOUBLE = "tflite_double"
 
 
-def round_shift(product: IntArray, shift: IntArray, rounding: Rounding) -> IntArray:
+def round_shift(product: Values, shift: Values, rounding: Rounding) -> IntArray:
     """round(product / 2^shift), elementwise, for every 64-bit product and 0 <= shift <= 62.
 
     With q = product >> shift and r = product - q * 2^shift (so 0 <= r < 2^shift), h = 2^(shift-1), or 0 for shift 0:
@@ -78,11 +78,11 @@ class Requant:
             raise OpError("a bipolar result", "a Threshold with one level")
         return TensorType(args[0].type.shape, self.out)
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         x, multiplier, shift = values
-        return self.apply(x, multiplier, shift)
+        return self.apply(x, multiplier, shift).astype(self.out.storage)
 
-    def apply(self, x: IntArray, multiplier: IntArray, shift: IntArray) -> IntArray:
+    def apply(self, x: Values, multiplier: Values, shift: Values) -> IntArray:
         """The function itself, for arrays that broadcast together."""
         rounded = round_shift(np.multiply(x, multiplier, dtype=np.int64), shift, self.rounding)
         # Limited before the zero point is added: a rounded product of 64 bits has no room for it.
@@ -116,8 +116,8 @@ class Threshold:
             raise OpError("levels that decrease", "levels sorted along the last axis")
         return TensorType(args[0].type.shape, self.out)
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
-        return self.out.lo + self.out.step * count_reached(values[0], values[1], args[0].type.dtype)
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
+        return threshold_values(values[0], values[1], args[0].type.dtype, self.out)
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work(ops=args[0].type.size * self.out.bits, const_bits=args[1].type.bits)
@@ -126,28 +126,31 @@ class Threshold:
 _TABLE_LIMIT = 1 << 20
 
 
-def count_reached(x: IntArray, levels: IntArray, dtype: IntType) -> IntArray:
-    """#{i : x >= levels[c, i]} for x (…, C): a few comparisons, a table look-up or a search, whichever is cheapest."""
+def threshold_values(x: Values, levels: Values, dtype: IntType, out: IntType) -> Values:
+    """out.lo + out.step * #{i : x >= levels[c, i]} for x (…, C) of type `dtype`.
+
+    By a few comparisons, a table over the values of `dtype`, or a search per channel, whichever is cheapest.
+    """
     rows, count = levels.shape
     if count <= 3:
-        total = np.zeros(x.shape, dtype=np.int64)
+        y = np.full(x.shape, out.lo, dtype=out.storage)
         for i in range(count):
-            total += x >= levels[:, i]
-        return total
+            y += out.storage.type(out.step) * (x >= levels[:, i])
+        return y
     span = dtype.hi - dtype.lo + 1
     if span * rows <= _TABLE_LIMIT and span * rows <= 4 * x.size:
         domain = np.arange(dtype.lo, dtype.hi + 1)
-        table = np.stack([np.searchsorted(row, domain, side="right") for row in levels])
-        index = x - dtype.lo
-        if rows > 1:
-            index = index + np.arange(rows) * span
-        return np.asarray(table.reshape(-1)[index], dtype=np.int64)
+        reached = np.stack([np.searchsorted(row, domain, side="right") for row in levels])
+        table = (out.lo + out.step * reached).astype(out.storage).reshape(-1)
+        first = np.arange(rows) * span - dtype.lo  # of each channel's part of the table, at x = 0
+        return np.asarray(table[np.add(x, first, dtype=np.int64)])
+    y = np.empty(x.shape, dtype=out.storage)
     if rows == 1:
-        return np.searchsorted(levels[0], x, side="right").astype(np.int64)
-    out = np.empty(x.shape, dtype=np.int64)
+        y[...] = out.lo + out.step * np.searchsorted(levels[0], x, side="right")
+        return y
     for c in range(rows):
-        out[..., c] = np.searchsorted(levels[c], x[..., c], side="right")
-    return out
+        y[..., c] = out.lo + out.step * np.searchsorted(levels[c], x[..., c], side="right")
+    return y
 
 
 def thresholds_of_requant(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> IntArray:

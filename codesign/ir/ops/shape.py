@@ -17,9 +17,9 @@ from codesign.ir.ops.base import (
     expect_image,
     expect_inputs,
     pad_image,
-    range_type,
+    padded_type,
 )
-from codesign.ir.types import IntArray, IntType, TensorType
+from codesign.ir.types import TensorType, Values
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Reshape:
             raise OpError(f"{args[0].type.shape} to {self.shape}", "the same number of elements, no empty axis")
         return TensorType(self.shape, args[0].type.dtype)
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         return values[0].reshape(len(values[0]), *self.shape)
 
     def work(self, args: Sequence[Arg]) -> Work:
@@ -57,7 +57,7 @@ class Concat:
         channels = sum(a.type.channels for a in args)
         return TensorType((*args[0].type.shape[:-1], channels), args[0].type.dtype)
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         return np.concatenate(list(values), axis=-1)
 
     def work(self, args: Sequence[Arg]) -> Work:
@@ -81,15 +81,8 @@ class Pad:
         dtype = padded_type(args[0].type.dtype, self.value)
         return TensorType((height + top + bottom, width + left + right, channels), dtype)
 
-    def evaluate(self, values: Sequence[IntArray], args: Sequence[Arg]) -> IntArray:
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         return pad_image(values[0], self.padding, self.value)
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work()
-
-
-def padded_type(x: IntType, value: int) -> IntType:
-    """`x`, or the narrowest type that holds its values and `value` too (a bipolar image padded with 0 becomes i2)."""
-    if x.holds(np.array([value])):
-        return x
-    return range_type(min(x.lo, value), max(x.hi, value))
