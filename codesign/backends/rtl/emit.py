@@ -79,7 +79,7 @@ def monitors(design: Design) -> str:
     for stream in design.streams.values():
         ports: Ports = [("clk_i", "aclk"), ("rst_ni", "aresetn"), ("valid_i", f"{stream.name}_valid")]
         ports += [("ready_i", f"{stream.name}_ready"), ("data_i", f"{stream.name}_data")]
-        parameters = {"Name": stream.name, "Width": stream.width}
+        parameters: dict[str, int | str] = {"Name": stream.name, "Width": stream.width}
         lines += ["", "bind top", *_instance("cs_stream_monitor", f"u_monitor_{stream.name}", parameters, ports)]
     return "\n".join([*lines, ""])
 

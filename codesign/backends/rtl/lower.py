@@ -52,7 +52,7 @@ def check(node: Node, graph: Graph) -> Verdict:
 
 
 def identifiers(names: Iterable[str]) -> dict[str, str]:
-    """Each name as an identifier of SystemVerilog, unique, and without the `__` that parts of a layer are named with."""
+    """Each name as an identifier of SystemVerilog: unique, and without the `__` of the names of a layer's parts."""
     found: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
