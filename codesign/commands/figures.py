@@ -13,7 +13,7 @@ def number(value: float) -> str:
     """12,345 or 1.25: whole numbers whole, others to what matters."""
     if value == int(value):
         return f"{int(value):,}"
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def print_report(report: Report, target: Target, title: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import brevitas.nn as qnn
 import torch
 from brevitas.core.restrict_val import RestrictValueType
@@ -57,25 +59,32 @@ def _activation(bits: int) -> nn.Module:
 
 
 def _mlp(model: Mlp) -> nn.Module:
-    layers: list[nn.Module] = [qnn.QuantIdentity(act_quant=ImageQuant, return_quant_tensor=True), nn.Flatten()]
+    layers: dict[str, nn.Module] = {
+        "image": qnn.QuantIdentity(act_quant=ImageQuant, return_quant_tensor=True),
+        "flatten": nn.Flatten(),
+    }
     width = SIZE * SIZE
-    for neurons in model.hidden:
-        layers += [qnn.QuantLinear(width, neurons, **_weight(model.weight_bits)), nn.BatchNorm1d(neurons)]
-        layers += [_activation(model.activation_bits)]
+    for i, neurons in enumerate(model.hidden, start=1):
+        layers[f"dense{i}"] = qnn.QuantLinear(width, neurons, **_weight(model.weight_bits))
+        layers[f"norm{i}"] = nn.BatchNorm1d(neurons)
+        layers[f"act{i}"] = _activation(model.activation_bits)
         width = neurons
-    layers += [qnn.QuantLinear(width, CLASSES, **_weight(model.weight_bits))]
-    return nn.Sequential(*layers)
+    layers["scores"] = qnn.QuantLinear(width, CLASSES, **_weight(model.weight_bits))
+    return nn.Sequential(OrderedDict(layers))
 
 
 def _cnn(model: Cnn) -> nn.Module:
-    layers: list[nn.Module] = [qnn.QuantIdentity(act_quant=ImageQuant, return_quant_tensor=True)]
+    layers: dict[str, nn.Module] = {"image": qnn.QuantIdentity(act_quant=ImageQuant, return_quant_tensor=True)}
     channels, size = 1, SIZE
-    for wider in model.channels:
-        layers += [qnn.QuantConv2d(channels, wider, 3, **_weight(model.weight_bits)), nn.BatchNorm2d(wider)]
-        layers += [_activation(model.activation_bits), nn.MaxPool2d(2)]
+    for i, wider in enumerate(model.channels, start=1):
+        layers[f"conv{i}"] = qnn.QuantConv2d(channels, wider, 3, **_weight(model.weight_bits))
+        layers[f"norm{i}"] = nn.BatchNorm2d(wider)
+        layers[f"act{i}"] = _activation(model.activation_bits)
+        layers[f"pool{i}"] = nn.MaxPool2d(2)
         channels, size = wider, (size - 2) // 2
-    layers += [nn.Flatten(), qnn.QuantLinear(channels * size * size, CLASSES, **_weight(model.weight_bits))]
-    return nn.Sequential(*layers)
+    layers["flatten"] = nn.Flatten()
+    layers["scores"] = qnn.QuantLinear(channels * size * size, CLASSES, **_weight(model.weight_bits))
+    return nn.Sequential(OrderedDict(layers))
 
 
 def example_input() -> torch.Tensor:
