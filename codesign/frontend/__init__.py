@@ -1,8 +1,8 @@
 """Source models to the integer graph: `.onnx` files, Brevitas modules, and graph text files.
 
-    imported = import_model("model.onnx")            # or "train.py:make_model", or a build's graph.txt
-    imported = import_brevitas(module, example)
-    imported.graph, imported.notes, gap(imported)
+imported = import_model("model.onnx")            # or "train.py:make_model", or a build's graph.txt
+imported = import_brevitas(module, example)
+imported.graph, imported.notes, gap(imported)
 """
 
 from __future__ import annotations

@@ -133,7 +133,8 @@ def _level_row(
     """ceil((t / denominator - b) / a), or floor + 1 where strict, limited to least … most + 1."""
     if a == 0:
         limit = b * denominator
-        return np.array([least if (limit > n or (limit == n and not s)) else most + 1 for n, s in zip(t, strict)])
+        reached_by = (limit > n or (limit == n and not s) for n, s in zip(t, strict, strict=True))
+        return np.array([least if r else most + 1 for r in reached_by], dtype=np.int64)
     scale, offset = b.denominator * a.denominator, b.numerator * denominator * a.denominator
     divisor = denominator * b.denominator * a.numerator
     row = (
@@ -155,31 +156,53 @@ def quantise(builder: Builder, real: Real, steps: Steps, origin: str) -> Real:
     """
     real = orient(builder, real, origin)
     levels = level_table(real, steps)
-    result = _emit(builder, real, steps, levels, origin)
+    result = emit_levels(builder, real.value, Levels(levels, levels), steps, _offsets(real, len(levels)), origin)
     return Real.of(result, steps.a, steps.b, real.layout)
 
 
-def _emit(builder: Builder, real: Real, steps: Steps, levels: IntArray, origin: str) -> Value:
-    value, out = real.value, steps.dtype
-    rows = levels.shape[0]
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """A level table with room: any table between `low` and `high` (R, L), both included, is right.
+
+    Entries lie in the reachable range lo … hi of the input or, where never reached, are hi + 1.
+    """
+
+    low: IntArray
+    high: IntArray
+
+
+def emit_levels(
+    builder: Builder, value: Value, levels: Levels, steps: Steps, offsets: Sequence[IntArray], origin: str
+) -> Value:
+    """The quantiser with these levels: nothing where it changes nothing, a Requant where one fits, else a Threshold.
+
+    offsets  integer biases (R,) that the producer of `value` can take, to try for the Requant
+    """
+    out, rows = steps.dtype, len(levels.high)
     least, most = np.broadcast_to(value.lo, rows), np.broadcast_to(value.hi, rows)
-    bounds = _image(levels, least, most, steps)
-    if _is_identity(value, levels, least, most, steps):
+    bounds = _image(levels.high, least, most, steps)
+    if _is_identity(value, levels.high, least, most, steps):
         return value
-    table = _filled(levels, least, most, steps)
-    if out.bits <= MAX_BITS:
-        fit = fit_requant(table, out, steps.zero, least, most, _offsets(real, rows))
-        if fit is not None:
-            return _emit_requant(builder, value, fit, steps, bounds, origin)
+    low, high = (_filled(table, least, most, steps) for table in (levels.low, levels.high))
+    fit = fit_requant(low, high, out, steps.zero, least, most, offsets) if out.bits <= MAX_BITS else None
+    if fit is not None:
+        return _emit_requant(builder, value, fit, steps, bounds, origin)
     if out.bits > MAX_TABLE_BITS:
         found = f"a quantiser to {out.bits} bits that no multiplier and shift reproduce exactly"
         allowed = f"up to {MAX_TABLE_BITS} bits, or scales in a ratio of a power of two"
         raise Refusal(found, allowed, "a quantised bias, or a narrower activation")
-    used = (steps.start - out.lo) // out.step + levels.shape[1]
+    used = (steps.start - out.lo) // out.step + levels.high.shape[1]
     return builder.emit(
-        Threshold(out), [value], origin, value.shape, bounds, suffix="threshold",
-        consts={"levels": _unique_rows(table[:, :used])}, dtype=out, quant=steps.quant,
-    )  # fmt: skip
+        Threshold(out),
+        [value],
+        origin,
+        value.shape,
+        bounds,
+        suffix="threshold",
+        consts={"levels": _unique_rows(high[:, :used])},
+        dtype=out,
+        quant=steps.quant,
+    )
 
 
 def _emit_requant(
@@ -188,9 +211,16 @@ def _emit_requant(
     if fit.bias.any():
         value.add_bias(fit.bias if fit.bias.size > 1 else np.repeat(fit.bias, value.channels))
     return builder.emit(
-        fit.op, [value], origin, value.shape, bounds, suffix="requant",
-        consts={"multiplier": fit.multiplier, "shift": fit.shift}, dtype=fit.op.out, quant=steps.quant,
-    )  # fmt: skip
+        fit.op,
+        [value],
+        origin,
+        value.shape,
+        bounds,
+        suffix="requant",
+        consts={"multiplier": fit.multiplier, "shift": fit.shift},
+        dtype=fit.op.out,
+        quant=steps.quant,
+    )
 
 
 def _offsets(real: Real, rows: int) -> list[IntArray]:

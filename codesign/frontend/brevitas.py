@@ -21,7 +21,9 @@ _INSTALL = "pip install 'codesign[brevitas]'"
 
 
 def import_brevitas(module: Any, example: Any, where: str = "") -> Imported:
-    """The integer graph of a Brevitas module; `example` is an input (a tensor, an array, or a tuple of them) with a batch.
+    """The integer graph of a Brevitas module.
+
+    example  an input with a batch axis: a tensor, an array, or a tuple of them
 
     Raises ToolError without torch and brevitas, InputError when the module does not run on the example,
     UnsupportedError for what cannot be exported or imported.
@@ -41,9 +43,10 @@ def import_brevitas(module: Any, example: Any, where: str = "") -> Imported:
             module(*examples)
     except Exception as error:
         raise InputError.at(
-            where, f"the module does not run on the example input: {_short(error)}",
+            where,
+            f"the module does not run on the example input: {_short(error)}",
             "an example input of the right shape, with a batch axis",
-        ) from error  # fmt: skip
+        ) from error
     model = _export(torch, module, examples, where)
     graph, ctx = convert(model, where)
     return Imported(graph, TorchSource(module), (*notes, *ctx.notes), tuple(ctx.probes))
@@ -55,7 +58,9 @@ def _torch() -> Any:
         import onnxoptimizer  # noqa: F401
         import torch
     except ImportError as error:
-        raise ToolError.at("brevitas", f"not installed: {error.name}", "torch, brevitas and onnxoptimizer", _INSTALL) from error
+        raise ToolError.at(
+            "brevitas", f"not installed: {error.name}", "torch, brevitas and onnxoptimizer", _INSTALL
+        ) from error
     return torch
 
 
@@ -80,9 +85,11 @@ def _export(torch: Any, module: Any, examples: tuple[Any, ...], where: str) -> A
             return export_qonnx(module, args=examples, dynamo=False, input_names=names)
     except Exception as error:
         raise UnsupportedError.at(
-            where, f"the QONNX export of Brevitas refuses the module: {_short(error)}",
-            "layers that Brevitas exports to QONNX", "export_qonnx(module, args=example, dynamo=False) shows the whole error",
-        ) from error  # fmt: skip
+            where,
+            f"the QONNX export of Brevitas refuses the module: {_short(error)}",
+            "layers that Brevitas exports to QONNX",
+            "export_qonnx(module, args=example, dynamo=False) shows the whole error",
+        ) from error
 
 
 def _short(error: Exception) -> str:

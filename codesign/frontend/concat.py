@@ -20,7 +20,7 @@ def concat(ctx: Context, node: OnnxNode) -> list[Item]:
     if not any(isinstance(ctx.item(name), Real) for name in node.inputs):
         arrays = [ctx.constant(name, "an input") for name in node.inputs]
         return [np.concatenate(arrays, axis=int(node.get("axis", 0)))]
-    reals = [resolve(ctx, ctx.real(name).settled(), None, node.layer) for name in node.inputs]
+    reals = [resolve(ctx, ctx.real(name).settled(), node.layer) for name in node.inputs]
     rank = len(reals[0].shape) + 1
     if any(r.raw for r in reals):
         raise Refusal("a Concat with the unquantised input", "quantised inputs", "a QuantIdentity on the input")
@@ -37,7 +37,9 @@ def concat(ctx: Context, node: OnnxNode) -> list[Item]:
     if any(v.shape[:-1] != shape[:-1] for v in values):
         raise Refusal(f"a Concat of {', '.join(str(v.shape) for v in values)}", "images of one size")
     bounds = tuple(np.concatenate([np.broadcast_to(getattr(v, k), v.channels) for v in values]) for k in ("lo", "hi"))
-    y = ctx.builder.emit(Concat(), values, node.layer, shape, (bounds[0], bounds[1]), suffix="concat", dtype=values[0].dtype)
+    y = ctx.builder.emit(
+        Concat(), values, node.layer, shape, (bounds[0], bounds[1]), suffix="concat", dtype=values[0].dtype
+    )
     a, b, lo, hi = (compact(np.concatenate([s[i] for s in spread])) for i in range(4))
     if rank == 2:
         starts = np.cumsum([0, *(r.layout.size for r in reals[:-1])])
@@ -65,9 +67,17 @@ def _one_type(ctx: Context, values: list[Value], origin: str) -> list[Value]:
     common = IntType.smallest(min(int(v.lo.min()) for v in values), max(int(v.hi.max()) for v in values))
     one, zero = np.array([1]), np.array([0])
     return [
-        v if v.dtype == common else ctx.builder.emit(
-            Requant(common, Rounding.HALF_UP), [v], origin, v.shape, (v.lo, v.hi), suffix="widen",
-            consts={"multiplier": one, "shift": zero}, dtype=common,
+        v
+        if v.dtype == common
+        else ctx.builder.emit(
+            Requant(common, Rounding.HALF_UP),
+            [v],
+            origin,
+            v.shape,
+            (v.lo, v.hi),
+            suffix="widen",
+            consts={"multiplier": one, "shift": zero},
+            dtype=common,
         )
         for v in values
-    ]  # fmt: skip
+    ]

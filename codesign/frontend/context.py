@@ -152,7 +152,7 @@ class Context:
         term = real.only
         self.probes.append(
             Probe(node.layer, term.value.name, node.outputs[0], module, call, term.a, real.b, real.layout)
-        )  # fmt: skip
+        )
 
 
 Handler = Callable[[Context, OnnxNode], Sequence[Item]]

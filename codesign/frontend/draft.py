@@ -41,6 +41,11 @@ class Value:
         return self.shape[-1]
 
     @property
+    def step(self) -> int:
+        """The distance between neighbouring values."""
+        return 1 if self.dtype is None else self.dtype.step
+
+    @property
     def adjustable(self) -> bool:
         """Whether weights and bias of the producer may change for the sake of the only reader."""
         return self.weights is not None and not self.shared
@@ -122,9 +127,16 @@ class Builder:
         return value
 
     def emit_linear(
-        self, op: Conv2d | Dense, x: Value, weights: IntArray, origin: str, shape: tuple[int, ...],
-        bounds: tuple[IntArray, IntArray], *, suffix: str = "",
-    ) -> Value:  # fmt: skip
+        self,
+        op: Conv2d | Dense,
+        x: Value,
+        weights: IntArray,
+        origin: str,
+        shape: tuple[int, ...],
+        bounds: tuple[IntArray, IntArray],
+        *,
+        suffix: str = "",
+    ) -> Value:
         """A new Conv2d or Dense, whose weights and bias stay adjustable."""
         value = self.emit(op, [x], origin, shape, bounds, suffix=suffix)
         value.weights = weights

@@ -71,7 +71,9 @@ def batch_norm(ctx: Context, node: OnnxNode) -> list[Item]:
     """gamma * (real - mean) / sqrt(variance + epsilon) + beta, per channel (axis 1 of the model's tensor)."""
     real = ctx.real(node.inputs[0])
     if node.get("training_mode", 0):
-        raise Refusal("a BatchNormalization in training mode", "one in evaluation mode", "model.eval() before the export")
+        raise Refusal(
+            "a BatchNormalization in training mode", "one in evaluation mode", "model.eval() before the export"
+        )
     names = ("gamma", "beta", "the mean", "the variance")
     arrays = [ctx.constant(n, w).reshape(-1) for n, w in zip(node.inputs[1:5], names, strict=True)]
     channels = real.shape[0]

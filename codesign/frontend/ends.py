@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from codesign.frontend.context import Context, Item, OnnxNode
+from math import gcd, lcm
+
+import numpy as np
+
 from codesign.frontend.absorb import meaning, orient, scale_channels
+from codesign.frontend.context import Context, Item, OnnxNode
 from codesign.frontend.draft import interval
 from codesign.frontend.join import resolve
 from codesign.frontend.problems import Refusal
@@ -12,9 +16,6 @@ from codesign.frontend.real import Real
 from codesign.ir.graph import Port
 from codesign.ir.ops import ArgMax
 from codesign.ir.types import IntArray, Quant
-from math import gcd, lcm
-
-import numpy as np
 
 
 def softmax(ctx: Context, node: OnnxNode) -> list[Item]:
@@ -40,7 +41,7 @@ def top_k(ctx: Context, node: OnnxNode) -> list[Item]:
 
 
 def _argmax(ctx: Context, node: OnnxNode) -> Real:
-    real = orient(ctx.builder, resolve(ctx, ctx.real(node.inputs[0]), None, node.layer).settled(), node.layer)
+    real = orient(ctx.builder, resolve(ctx, ctx.real(node.inputs[0]), node.layer).settled(), node.layer)
     axis = int(node.get("axis", -1 if node.op == "TopK" else 0))
     rank = len(real.shape) + 1
     if axis % rank != rank - 1 or int(np.prod(real.shape[:-1], dtype=np.int64)) != 1:
@@ -69,8 +70,9 @@ def _argmax(ctx: Context, node: OnnxNode) -> Real:
 def comparable(a: Rationals, b: Rationals, classes: int) -> tuple[IntArray, IntArray]:
     """Integers (m, n) so that m_i q_i + n_i are ordered exactly as a_i q_i + b_i, for all integers q; ties included.
 
-    Equal a: with f = b / a, q_i + floor(f_i) decides unless equal, and then the rank of the fractional part of f_i does:
-    m = the number of different fractional parts, n_i = m * floor(f_i) + rank_i. Unequal a: the common denominator.
+    Equal a: with f = b / a, q_i + floor(f_i) decides unless equal, and then the rank of the fractional part of f_i
+    does: m = the number of different fractional parts, n_i = m * floor(f_i) + rank_i.
+    Unequal a: m / n over the common denominator.
     """
     a, b = np.broadcast_to(a, classes), np.broadcast_to(b, classes)
     if is_uniform(a):
@@ -87,7 +89,9 @@ def comparable(a: Rationals, b: Rationals, classes: int) -> tuple[IntArray, IntA
         m, n = [v // common for v in m], [v // common for v in n]
     if max(map(abs, (*m, *n))) >= 1 << 31:
         hint = "one weight scale for the last layer, or no ArgMax in the model"
-        raise Refusal("an ArgMax over classes whose scales have no common 32-bit form", "one scale for all classes", hint)
+        raise Refusal(
+            "an ArgMax over classes whose scales have no common 32-bit form", "one scale for all classes", hint
+        )
     return np.array(m, dtype=np.int64), np.array(n, dtype=np.int64)
 
 
@@ -95,7 +99,7 @@ def output_port(ctx: Context, name: str, real: Real, quants: dict[str, Quant]) -
     """The port of a model output: the integers, with what they mean; a bias that is a whole number becomes one."""
     if real.raw:
         raise Refusal("an output that is the unquantised input", "a quantised output")
-    real = orient(ctx.builder, resolve(ctx, real, None, name).settled(), name)
+    real = orient(ctx.builder, resolve(ctx, real, name).settled(), name)
     if real.is_clipped:
         hint = "a QuantReLU, or the output without the ReLU or Clip"
         raise Refusal("an output that is clipped but not quantised", "a quantised output", hint)
@@ -118,7 +122,9 @@ def _in_order(ctx: Context, name: str, real: Real) -> Real:
     if (real.layout.reshape(-1) == np.arange(real.layout.size)).all():
         return real.reshaped(ctx.builder, real.shape or (1,), name)
     if _source_axes(real) == ():
-        ctx.notes.append(f"output {name}: given as {real.value.shape} (channels last), the model flattens it channels first")
+        ctx.notes.append(
+            f"output {name}: given as {real.value.shape} (channels last), the model flattens it channels first"
+        )
     return real
 
 
@@ -129,5 +135,3 @@ def _source_axes(real: Real) -> tuple[int, ...]:
         rank = moved.ndim
         return (*range(1, rank), 0)
     return ()
-
-

@@ -81,7 +81,8 @@ def _integers(probe: Probe, real: RealArray, type_: TensorType) -> IntArray:
     flat = np.empty((len(real), probe.layout.size))
     flat[:, probe.layout.reshape(-1)] = real.reshape(len(real), -1)
     a, b = probe.a.astype(np.float64), probe.b.astype(np.float64)
-    return np.rint((flat.reshape(-1, *type_.shape) - b) / a).astype(np.int64)
+    integers: IntArray = np.rint((flat.reshape(-1, *type_.shape) - b) / a).astype(np.int64)
+    return integers
 
 
 def _compare(layer: str, node: str, golden: IntArray, expected: IntArray) -> LayerGap:
@@ -96,7 +97,9 @@ def _compare_output(graph: Graph, port: Port, golden: IntArray, real: RealArray)
         real = real.transpose(0, *(1 + a for a in port.source_axes))
     real = real.reshape(golden.shape)
     rank = golden.ndim - 1
-    expected = np.rint(real / _spread(quant.scale, quant, rank) + _spread(quant.zero_point, quant, rank)).astype(np.int64)
+    expected = np.rint(real / _spread(quant.scale, quant, rank) + _spread(quant.zero_point, quant, rank)).astype(
+        np.int64
+    )
     row = _compare(f"output {port.name}", port.name, golden, expected)
     if rank != 1 or type_.channels < 2:
         return row
@@ -106,4 +109,6 @@ def _compare_output(graph: Graph, port: Port, golden: IntArray, real: RealArray)
 
 def _spread(values: Sequence[float], quant: Quant, rank: int) -> RealArray:
     array = np.asarray(values, dtype=np.float64)
-    return array if array.size == 1 else array.reshape([-1 if i == (quant.axis or 0) % rank else 1 for i in range(rank)])
+    return (
+        array if array.size == 1 else array.reshape([-1 if i == (quant.axis or 0) % rank else 1 for i in range(rank)])
+    )

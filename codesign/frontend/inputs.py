@@ -17,9 +17,24 @@ from codesign.ir.types import BIPOLAR, IntArray, IntType, TensorType
 
 # Layers that say nothing about which axis holds the channels.
 _NEUTRAL = (
-    "Add", "Sub", "Mul", "Div", "Quant", "IntQuant", "BipolarQuant", "QuantizeLinear", "DequantizeLinear", "Clip", "Relu",
-    "Identity", "Cast", "Dropout", "MultiThreshold", "Sign", "Neg",
-)  # fmt: skip
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Quant",
+    "IntQuant",
+    "BipolarQuant",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "Clip",
+    "Relu",
+    "Identity",
+    "Cast",
+    "Dropout",
+    "MultiThreshold",
+    "Sign",
+    "Neg",
+)
 
 
 def channel_axes(ctx: Context, name: str, rank: int) -> tuple[int, ...]:
@@ -93,9 +108,16 @@ def declare_input(ctx: Context, real: Real, steps: Steps, origin: str) -> Real:
         ctx.notes.append(f"{origin}: the input's integers are limited to {low} … {high} by a Threshold")
         levels = _clamp_levels(dtype, low, high)
         value = ctx.builder.emit(
-            Threshold(dtype), [value], origin, value.shape, interval(low, high), suffix="clamp",
-            consts={"levels": levels}, dtype=dtype, quant=quant,
-        )  # fmt: skip
+            Threshold(dtype),
+            [value],
+            origin,
+            value.shape,
+            interval(low, high),
+            suffix="clamp",
+            consts={"levels": levels},
+            dtype=dtype,
+            quant=quant,
+        )
     return Real.of(value, steps.a, steps.b, real.layout)
 
 

@@ -39,10 +39,10 @@ def weights_of(ctx: Context, name: str) -> QuantConst:
 
 
 def exact_input(ctx: Context, real: Real, origin: str) -> tuple[Real, Fraction]:
-    """The integers that a layer multiplies, and their scale; Refusal unless they are one integer tensor of one scale."""
+    """The integers that a layer multiplies, and their one scale; Refusal for anything that is not exactly that."""
     if real.raw:
         raise Refusal("an input that is not quantised", "a quantiser on the model's input", _HINT)
-    real = resolve(ctx, real.settled(), None, origin)
+    real = resolve(ctx, real.settled(), origin)
     if real.is_clipped:
         raise Refusal("a ReLU or Clip without a quantiser before this layer", "a quantised activation", _HINT)
     a = real.only.a
@@ -105,7 +105,9 @@ def _offset(real: Real, weights: IntArray, groups: int) -> Rationals:
     else:
         per_out = np.broadcast_to(ratio, (weights.shape[0], ratio.size))
     taps = weights.reshape(weights.shape[0], -1, weights.shape[-1]).sum(axis=1)
-    return listed(sum(f * int(n) for f, n in zip(row, tap, strict=True)) for row, tap in zip(per_out, taps, strict=True))
+    return listed(
+        sum(f * int(n) for f, n in zip(row, tap, strict=True)) for row, tap in zip(per_out, taps, strict=True)
+    )
 
 
 def conv(ctx: Context, node: OnnxNode) -> list[Item]:
@@ -119,7 +121,9 @@ def conv(ctx: Context, node: OnnxNode) -> list[Item]:
     x = real.value
     groups = int(node.get("group", 1))
     if per_group * groups != x.channels or outputs % groups:
-        raise Refusal(f"{x.channels} input channels, {groups} groups, a weight of {weights.q.shape}", "matching channels")
+        raise Refusal(
+            f"{x.channels} input channels, {groups} groups, a weight of {weights.q.shape}", "matching channels"
+        )
     window = spatial(node, kernel)
     padding = padding_of(node, window, x.shape)
     pad_value = zero_of(real) if any(padding) else 0
@@ -169,9 +173,7 @@ def matmul(ctx: Context, node: OnnxNode) -> list[Item]:
     return [_dense(ctx, node, ctx.real(node.inputs[0]), weights, None, Fraction(1))]
 
 
-def _dense(
-    ctx: Context, node: OnnxNode, source: Real, weights: QuantConst, bias: str | None, beta: Fraction
-) -> Real:
+def _dense(ctx: Context, node: OnnxNode, source: Real, weights: QuantConst, bias: str | None, beta: Fraction) -> Real:
     real, scale = exact_input(ctx, source, node.layer)
     outputs, inputs = weights.q.shape
     *leading, last = real.shape

@@ -72,14 +72,17 @@ def _from_function(path: Path, function: str) -> Imported:
     result = _call(path, function, where)
     if not isinstance(result, tuple) or len(result) != 2:
         found = f"returns {type(result).__name__}"
-        raise InputError.at(where, found, "a tuple of a Brevitas module and an example input", "return model, torch.randn(1, 784)")
+        raise InputError.at(
+            where, found, "a tuple of a Brevitas module and an example input", "return model, torch.randn(1, 784)"
+        )
     return convert_module(result[0], result[1], where)
 
 
 def _call(path: Path, function: str, where: str) -> Any:
     """The result of the user's function. What the user's code raises becomes an InputError with its place."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent.resolve()))
     try:
@@ -93,7 +96,9 @@ def _call(path: Path, function: str, where: str) -> Any:
         raise
     except Exception as error:
         line = _line(error, path)
-        raise InputError.at(where, f"raises {type(error).__name__}{line}: {str(error)[:200]}", "a function that returns") from error
+        raise InputError.at(
+            where, f"raises {type(error).__name__}{line}: {str(error)[:200]}", "a function that returns"
+        ) from error
     finally:
         sys.path.pop(0)
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from codesign.errors import Diagnostic, InputError, UnsupportedError, raise_all
-from codesign.frontend import concat, elementwise, ends, linear, quantisers, shapes, spatial
-from codesign.frontend.context import Context, Failed, Handler, Item, OnnxNode, QuantConst
+from codesign.frontend import concat, elementwise, ends, linear, qdq, quantisers, shapes, spatial
+from codesign.frontend.context import Array, Context, Failed, Handler, Item, OnnxNode, QuantConst
 from codesign.frontend.draft import Value, interval
 from codesign.frontend.inputs import input_real
 from codesign.frontend.names import layer_name
@@ -27,8 +27,8 @@ HANDLERS: Mapping[str, Handler] = {
     "BipolarQuant": quantisers.bipolar_quant,
     "Trunc": quantisers.trunc,
     "MultiThreshold": quantisers.multi_threshold,
-    "QuantizeLinear": quantisers.quantize_linear,
-    "DequantizeLinear": quantisers.dequantize_linear,
+    "QuantizeLinear": qdq.quantize_linear,
+    "DequantizeLinear": qdq.dequantize_linear,
     "Sign": quantisers.sign,
     "Conv": linear.conv,
     "Gemm": linear.gemm,
@@ -67,7 +67,7 @@ _QUANTISERS = ("Quant", "IntQuant", "BipolarQuant", "QuantizeLinear", "Dequantiz
 def read_model(path: Path) -> Any:
     """The ModelProto of a file. Raises InputError for a file that is missing, unreadable, truncated or no ONNX."""
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     where = str(path)
     try:
@@ -75,11 +75,15 @@ def read_model(path: Path) -> Any:
     except FileNotFoundError as error:
         raise InputError.at(where, "no such file", "an ONNX file") from error
     except DecodeError as error:
-        raise InputError.at(where, "not an ONNX file, or a truncated one", "a complete ONNX file", "export it again") from error
+        raise InputError.at(
+            where, "not an ONNX file, or a truncated one", "a complete ONNX file", "export it again"
+        ) from error
     except OSError as error:
         raise InputError.at(where, f"cannot be read: {error.strerror or error}", "a readable ONNX file") from error
     if not model.graph.node:
-        raise InputError.at(where, "an ONNX file without layers, or no ONNX file", "a complete ONNX file", "export it again")
+        raise InputError.at(
+            where, "an ONNX file without layers, or no ONNX file", "a complete ONNX file", "export it again"
+        )
     return model
 
 
@@ -125,7 +129,7 @@ def _prepare(ctx: Context, model: Any) -> list[OnnxNode]:
         layer = layer_name(proto.name, proto.op_type, proto.output[0] if proto.output else "")
         node = OnnxNode(
             proto.op_type, proto.domain, proto.name, tuple(proto.input), tuple(proto.output), attributes, layer
-        )  # fmt: skip
+        )
         nodes.append(node)
         for name in node.inputs:
             ctx.readers.setdefault(name, []).append(node)
@@ -152,7 +156,11 @@ def _input(ctx: Context, proto: Any) -> Real:
     dims = [d.dim_value if d.WhichOneof("value") == "dim_value" else d.dim_param or "?" for d in tensor.shape.dim]
     dynamic = [str(d) for d in dims[1:] if not isinstance(d, int) or d < 1]
     if dynamic:
-        raise Refusal(f"an input of shape ({', '.join(map(str, dims))})", "fixed sizes but for the batch", "export with fixed sizes")
+        raise Refusal(
+            f"an input of shape ({', '.join(map(str, dims))})",
+            "fixed sizes but for the batch",
+            "export with fixed sizes",
+        )
     if len(dims) < 2:
         raise Refusal(f"an input of shape ({', '.join(map(str, dims))})", "(batch, …)", "export with a batch axis")
     if isinstance(dims[0], int) and dims[0] > 0:
@@ -162,7 +170,7 @@ def _input(ctx: Context, proto: Any) -> Real:
     if dtype is None and tensor.elem_type not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
         name = TensorProto.DataType.Name(tensor.elem_type)
         raise Refusal(f"an input of type {name}", "FLOAT, UINT8 or INT8")
-    return input_real(ctx, proto.name, tuple(dims[1:]), dtype)
+    return input_real(ctx, proto.name, tuple(int(d) for d in dims[1:]), dtype)
 
 
 def _annotation(text: str) -> IntType | None:
@@ -205,7 +213,7 @@ def _run(ctx: Context, node: OnnxNode, refuse: Any) -> None:
 
 
 def _recovered(ctx: Context, node: OnnxNode) -> Item:
-    """Behind a refused layer: 8-bit integers of its shape where that is the input's, so that later layers are checked."""
+    """Behind a refused layer: 8-bit integers of the input's shape, so that the layers after it are checked too."""
     source = ctx.items.get(node.inputs[0]) if node.inputs else None
     if node.op in ("Conv", "Gemm", "MatMul", "Concat", "Flatten", "Reshape") or not isinstance(source, Real):
         return Failed()
@@ -213,7 +221,7 @@ def _recovered(ctx: Context, node: OnnxNode) -> Item:
     return Real.of(value, constant(1), constant(0), source.layout)
 
 
-def _constant(node: OnnxNode) -> np.ndarray:
+def _constant(node: OnnxNode) -> Array:
     from onnx import numpy_helper
 
     for key, value in node.attributes.items():
@@ -221,7 +229,7 @@ def _constant(node: OnnxNode) -> np.ndarray:
     raise Refusal("a Constant without a value", "a value", bad=True)
 
 
-def _fold(ctx: Context, node: OnnxNode) -> list[np.ndarray]:
+def _fold(ctx: Context, node: OnnxNode) -> list[Array]:
     """A node whose inputs are all constants, computed by ONNX's own reference implementation."""
     from onnx import TensorProto, helper
     from onnx.reference import ReferenceEvaluator

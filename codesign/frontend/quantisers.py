@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
 import numpy as np
 
-from codesign.frontend.absorb import Steps, quantise
-from codesign.frontend.context import Context, Item, OnnxNode, QuantConst
+from codesign.frontend.absorb import Steps
+from codesign.frontend.context import Array, Context, Item, OnnxNode, QuantConst
 from codesign.frontend.inputs import declare_input
-from codesign.frontend.join import resolve
+from codesign.frontend.join import quantise_sum
 from codesign.frontend.names import module_path
 from codesign.frontend.problems import Refusal, bad
 from codesign.frontend.rational import Rationals, compact, constant, listed, rationals
@@ -46,7 +44,7 @@ def step_at(k: int, rounding: str) -> tuple[Fraction, bool]:
             raise Refusal(f"the rounding mode {rounding}", ", ".join(ROUNDINGS))
 
 
-def read_scale(ctx: Context, name: str, what: str = "scale") -> np.ndarray:
+def read_scale(ctx: Context, name: str, what: str = "scale") -> Array:
     """A scale: finite, positive; Refusal (bad input) otherwise."""
     scale = ctx.constant(name, f"the {what}")
     if not np.isfinite(scale).all():
@@ -93,9 +91,7 @@ def quant(ctx: Context, node: OnnxNode) -> list[Item]:
     return [apply_quantiser(ctx, node, scale, zero, lo, hi, IntType(bits, signed), rounding)]
 
 
-def _constant(
-    ctx: Context, name: str, scale: Any, zero: Any, lo: int, hi: int, bits: int, rounding: str
-) -> QuantConst:
+def _constant(ctx: Context, name: str, scale: Any, zero: Any, lo: int, hi: int, bits: int, rounding: str) -> QuantConst:
     """A constant quantised in float32, as the source framework does it."""
     values = ctx.constant(name, "the quantised constant").astype(np.float32)
     if not np.isfinite(values).all():
@@ -129,7 +125,12 @@ def apply_quantiser(
 def uniform_steps(s: Rationals, z: Rationals, lo: int, hi: int, dtype: IntType, rounding: str) -> Steps:
     """The steps of q = clip(round(u / s + z), lo, hi), meaning (q - z) * s."""
     points = [step_at(k, rounding) for k in range(lo + 1, hi + 1)]
-    t = np.stack([(listed(p for p, _ in points) - z[min(c, z.size - 1)]) * s[min(c, s.size - 1)] for c in range(max(s.size, z.size))])
+    t = np.stack(
+        [
+            (listed(p for p, _ in points) - z[min(c, z.size - 1)]) * s[min(c, s.size - 1)]
+            for c in range(max(s.size, z.size))
+        ]
+    )
     strict = np.array([p for _, p in points], dtype=bool)
     return Steps(t, strict, dtype, lo, s, -z * s, int(z[0]))
 
@@ -143,11 +144,8 @@ def _channelwise(ctx: Context, real: Real, array: Any, what: str, node: OnnxNode
 
 def finish(ctx: Context, node: OnnxNode, real: Real, steps: Steps) -> Real:
     """Quantise, and remember the place for the comparison with the source."""
-    if real.raw:
-        result = declare_input(ctx, real, steps, node.layer)
-    else:
-        real = resolve(ctx, real, steps, node.layer)
-        result = quantise(ctx.builder, real, steps, node.layer)
+    quantise = declare_input if real.raw else quantise_sum
+    result = quantise(ctx, real, steps, node.layer)
     ctx.probe(node, result, module_path(node.name))
     return result
 
@@ -210,9 +208,13 @@ def trunc(ctx: Context, node: OnnxNode) -> list[Item]:
         t, open_ = step_at(n, "ROUND")
         points.append(((t - z) * s, open_))
     steps = Steps(
-        listed(t for t, _ in points).reshape(1, -1), np.array([o for _, o in points]), IntType(bits, signed), lo,
-        constant(a), constant(b),
-    )  # fmt: skip
+        listed(t for t, _ in points).reshape(1, -1),
+        np.array([o for _, o in points]),
+        IntType(bits, signed),
+        lo,
+        constant(a),
+        constant(b),
+    )
     return [finish(ctx, node, ctx.real(node.inputs[0]), steps)]
 
 
@@ -227,7 +229,7 @@ def multi_threshold(ctx: Context, node: OnnxNode) -> list[Item]:
         real, rows = _threshold_rows(real, rows)
     count = rows.shape[1]
     gain, offset = (Fraction(float(node.get(k, d))) for k, d in (("out_scale", 1.0), ("out_bias", 0.0)))
-    if str(node.get("out_dtype", "")) == "BIPOLAR" and count == 1 and (gain, offset) == (2, -1):
+    if str(node.get("out_dtype", "")) == "BIPOLAR" and count == 1 and gain == 2 and offset == -1:
         return [finish(ctx, node, real, bipolar_steps(constant(1), rows.reshape(-1)))]
     start = int(offset / gain) if (offset / gain).denominator == 1 else 0
     a, b = gain, offset - gain * start
@@ -243,69 +245,3 @@ def _threshold_rows(real: Real, rows: Rationals) -> tuple[Real, Rationals]:
     if index is None:
         raise Refusal("thresholds that differ between pixels", "one row per channel")
     return real, rows[index.astype(np.int64)]
-
-
-def quantize_linear(ctx: Context, node: OnnxNode) -> list[Item]:
-    """q = saturate(round(x / s) + z); a Clip that alone reads it narrows the range. The result is the integer itself."""
-    scale = read_scale(ctx, node.inputs[1])
-    zero_name = ctx.optional(node, 2)
-    zero = ctx.constant(zero_name, "the zero point") if zero_name else np.zeros(1, dtype=np.uint8)
-    bits, signed = zero.dtype.itemsize * 8, np.issubdtype(zero.dtype, np.signedinteger)
-    lo, hi = integer_range(bits, signed, False)
-    if not ctx.is_real(node.inputs[0]):
-        shape = _axis_shape(scale, int(node.get("axis", 1)), ctx.constant(node.inputs[0], "it").ndim)
-        values = ctx.constant(node.inputs[0], "the quantised constant").astype(np.float32)
-        u = np.rint(values / scale.reshape(shape)) + zero.reshape(_axis_shape(zero, int(node.get("axis", 1)), values.ndim))
-        return [np.clip(u, lo, hi).astype(zero.dtype)]
-    lo, hi = _narrowed(ctx, node.outputs[0], lo, hi)
-    dtype = IntType.smallest(lo, hi)
-    rank = len(ctx.real(node.inputs[0]).shape) + 1
-    axis = int(node.get("axis", 1))
-    scale, zero = (x.reshape(_axis_shape(x, axis, rank)) for x in (scale, zero))
-    result = apply_quantiser(ctx, node, scale, zero.astype(np.int64), lo, hi, dtype, "ROUND")
-    # Downstream of QuantizeLinear the user's tensor is the integer itself.
-    ctx.probes[-1] = replace(ctx.probes[-1], a=constant(1), b=constant(0))
-    return [Real.of(result.value, constant(1), constant(0), result.layout)]
-
-
-def _narrowed(ctx: Context, tensor: str, lo: int, hi: int) -> tuple[int, int]:
-    """The range left by a Clip with constant limits that alone reads the integers."""
-    readers = ctx.readers.get(tensor, [])
-    if len(readers) == 1 and readers[0].op == "Clip":
-        limits = [ctx.optional(readers[0], i) for i in (1, 2)]
-        values = [ctx.items.get(n) if n else None for n in limits]
-        if isinstance(values[0], np.ndarray):
-            lo = max(lo, int(values[0]))
-        if isinstance(values[1], np.ndarray):
-            hi = min(hi, int(values[1]))
-    return lo, hi
-
-
-def _axis_shape(values: Any, axis: int, rank: int) -> Sequence[int]:
-    if values.size == 1:
-        return [1] * rank
-    shape = [1] * rank
-    shape[axis % rank] = values.size
-    return shape
-
-
-def dequantize_linear(ctx: Context, node: OnnxNode) -> list[Item]:
-    """real = (q - z) * s, of a computed tensor or of an integer constant (a weight or a bias)."""
-    scale = read_scale(ctx, node.inputs[1])
-    zero_name = ctx.optional(node, 2)
-    zero = ctx.constant(zero_name, "the zero point") if zero_name else np.zeros(1, dtype=np.int64)
-    axis = int(node.get("axis", 1))
-    if not ctx.is_real(node.inputs[0]):
-        values = ctx.constant(node.inputs[0], "the integers")
-        if not np.issubdtype(values.dtype, np.integer):
-            raise bad(f"a DequantizeLinear of {values.dtype}", "integers")
-        shape = _axis_shape(scale, axis, values.ndim)
-        q = values.astype(np.int64) - zero.astype(np.int64).reshape(_axis_shape(zero, axis, values.ndim))
-        return [QuantConst(q, rationals(scale.reshape(shape)), values.dtype.itemsize * 8)]
-    real = ctx.real(node.inputs[0])
-    rank = len(real.shape) + 1
-    z = real.per_channel(zero.astype(np.int64).reshape(_axis_shape(zero, axis, rank)), "the zero point")
-    s = real.per_channel(scale.reshape(_axis_shape(scale, axis, rank)), "the scale")
-    if z is None or s is None:
-        raise Refusal("a scale that differs between pixels", "one per tensor or per channel")
-    return [real.shifted(-z).scaled(s)]

@@ -72,7 +72,8 @@ def regroup(values: NDArray[Any], size: int, channels: int) -> NDArray[Any]:
     rows = np.tile(values, size // values.size).reshape(-1, channels)
     if not (rows == rows[0]).all():
         raise ValueError("the values differ between pixels")
-    return rows[0]
+    first: NDArray[Any] = rows[0]
+    return first
 
 
 def square_root(value: Fraction) -> Fraction:

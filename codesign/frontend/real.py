@@ -56,7 +56,7 @@ class Real:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the user's tensor, without the batch."""
-        return self.layout.shape
+        return tuple(int(n) for n in self.layout.shape)
 
     @property
     def raw(self) -> bool:
@@ -72,15 +72,16 @@ class Real:
         hi = np.where(zero, 0, self.hi) * factor
         swap = factor < 0
         return replace(
-            self, terms=terms, b=compact(self.b * factor),
-            lo=compact(np.where(swap, hi, lo)), hi=compact(np.where(swap, lo, hi)),
-        )  # fmt: skip
+            self,
+            terms=terms,
+            b=compact(self.b * factor),
+            lo=compact(np.where(swap, hi, lo)),
+            hi=compact(np.where(swap, lo, hi)),
+        )
 
     def shifted(self, offset: Rationals) -> Real:
         """real + offset."""
-        return replace(
-            self, b=compact(self.b + offset), lo=compact(self.lo + offset), hi=compact(self.hi + offset)
-        )  # fmt: skip
+        return replace(self, b=compact(self.b + offset), lo=compact(self.lo + offset), hi=compact(self.hi + offset))
 
     def clipped(self, lo: Rationals, hi: Rationals) -> Real:
         """min(max(real, lo), hi)."""

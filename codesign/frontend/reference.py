@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,7 @@ def _away(x: Any) -> Any:
     return np.sign(x) * np.ceil(np.abs(x))
 
 
-_ROUND = {
+_ROUND: dict[str, Callable[[Any], Any]] = {
     "ROUND": np.rint,
     "HALF_EVEN": np.rint,
     "FLOOR": np.floor,
@@ -41,7 +41,16 @@ def _operators(domain: str) -> list[Any]:
     class Quant(OpRun):  # type: ignore[misc]
         op_domain = domain
 
-        def _run(self, x: Any, scale: Any, zero: Any, bits: Any, signed: int = 1, narrow: int = 0, rounding_mode: str = "ROUND") -> Any:
+        def _run(
+            self,
+            x: Any,
+            scale: Any,
+            zero: Any,
+            bits: Any,
+            signed: int = 1,
+            narrow: int = 0,
+            rounding_mode: str = "ROUND",
+        ) -> Any:
             u = x / scale + zero
             if int(np.asarray(bits).reshape(-1)[0]) == 1 and signed:
                 return (np.where(u >= 0, scale, -scale).astype(x.dtype),)
@@ -60,7 +69,16 @@ def _operators(domain: str) -> list[Any]:
     class Trunc(OpRun):  # type: ignore[misc]
         op_domain = domain
 
-        def _run(self, x: Any, scale: Any, zero: Any, *rest: Any, signed: int = 1, narrow: int = 0, rounding_mode: str = "FLOOR") -> Any:
+        def _run(
+            self,
+            x: Any,
+            scale: Any,
+            zero: Any,
+            *rest: Any,
+            signed: int = 1,
+            narrow: int = 0,
+            rounding_mode: str = "FLOOR",
+        ) -> Any:
             n = np.rint(x / scale + zero)
             function = _ROUND[rounding_mode.upper()]
             if len(rest) == 2:
@@ -135,7 +153,9 @@ class OnnxSource:
                 column.append(np.asarray(results[output.name]))
             for i, probe in enumerate(probes):
                 traced[i].append(np.asarray(results[probe.tensor]))
-        joined = [np.stack([np.reshape(f, f.shape[1:] if f.shape[:1] == (1,) else f.shape) for f in c]) for c in outputs]
+        joined = [
+            np.stack([np.reshape(f, f.shape[1:] if f.shape[:1] == (1,) else f.shape) for f in c]) for c in outputs
+        ]
         return [np.asarray(o, dtype=np.float64) for o in joined], {
             i: np.concatenate(frames).astype(np.float64) for i, frames in traced.items()
         }

@@ -5,7 +5,8 @@ level k with j = k - z, and every x that occurs,
 
     round(v * m / 2^s) >= j   exactly when   x >= T[k]
 
-round being monotone, it is enough that this holds at x = T[k] and at x = T[k] - 1. Each is one linear inequality in
+(T[k] may have room: anything from low[k] to high[k] is right.) round being monotone, it is enough that the left side
+holds at x = high[k] and does not hold at x = low[k] - 1. Each is one linear inequality in
 M = m / 2^s: v * M >= j - 1/2 at the former, v * M < j - 1/2 at the latter (a tie counts as the rounding mode decides).
 So the admissible M of a channel form an interval, and m / 2^s is the dyadic number in it with the fewest bits.
 """
@@ -49,7 +50,9 @@ class Interval:
 
     def dyadic(self) -> tuple[int, int] | None:
         """(m, s) with m / 2^s inside and the smallest s, so the smallest m; None when no word is long enough."""
-        if self.high is not None and (self.high < self.low or (self.high == self.low and (self.low_open or self.high_open))):
+        if self.high is not None and (
+            self.high < self.low or (self.high == self.low and (self.low_open or self.high_open))
+        ):
             return None
         for shift in range(_MAX_SHIFT + 1):
             scaled = self.low * (1 << shift)
@@ -80,11 +83,11 @@ class Fit:
 
 
 def fit_requant(
-    levels: IntArray, out: IntType, zero_point: int, lo: IntArray, hi: IntArray, biases: Sequence[IntArray]
+    low: IntArray, high: IntArray, out: IntType, zero_point: int, lo: IntArray, hi: IntArray, biases: Sequence[IntArray]
 ) -> Fit | None:
-    """The cheapest Requant that equals `levels` on lo … hi, or None when there is none.
+    """The cheapest Requant on lo … hi whose level table lies between `low` and `high`, or None when there is none.
 
-    levels   (R, out.count - 1), each within lo … hi + 1: lo is always reached, hi + 1 never
+    low, high  (R, out.count - 1), each within lo … hi + 1: lo is always reached, hi + 1 never
     lo, hi   (R,) the range of the input
     biases   integer offsets (R,) to try, the likeliest first
     """
@@ -92,7 +95,7 @@ def fit_requant(
         return None
     found = []
     for rounding in (Rounding.HALF_UP, Rounding.HALF_EVEN):
-        rows = _rows(levels, out, zero_point, lo, hi, biases, rounding)
+        rows = _rows(low, high, out, zero_point, lo, hi, biases, rounding)
         if rows is None:
             continue
         beta = np.array([b for b, _ in rows], dtype=np.int64)
@@ -108,23 +111,29 @@ def fit_requant(
         if len(set(shift.tolist())) == 1:
             shift = shift[:1]
         fit = Fit(Requant(out, rounding, zero_point), multiplier, shift, beta)
-        if _is_equal(fit, levels, lo, hi):
+        if _is_equal(fit, low, high, lo, hi):
             found.append(fit)
     return min(found, key=lambda f: f.cost) if found else None
 
 
 def _rows(
-    levels: IntArray, out: IntType, zero_point: int, lo: IntArray, hi: IntArray, biases: Sequence[IntArray],
+    low: IntArray,
+    high: IntArray,
+    out: IntType,
+    zero_point: int,
+    lo: IntArray,
+    hi: IntArray,
+    biases: Sequence[IntArray],
     rounding: Rounding,
-) -> list[tuple[int, Interval]] | None:  # fmt: skip
+) -> list[tuple[int, Interval]] | None:
     """For each row the first offset with admissible multipliers, and these; None when a row has none."""
     result = []
     j = np.arange(out.lo + 1, out.hi + 1) - zero_point
     if int(np.abs(2 * j).max()) >= _MAX_LEVEL:
         return None
-    for row in range(levels.shape[0]):
+    for row in range(high.shape[0]):
         for bias in biases:
-            interval = _admissible(levels[row], j, int(lo[row]), int(hi[row]), int(bias[row]), rounding)
+            interval = _admissible(low[row], high[row], j, int(lo[row]), int(hi[row]), int(bias[row]), rounding)
             if interval is not None and interval.dyadic() is not None:
                 result.append((int(bias[row]), interval))
                 break
@@ -133,14 +142,16 @@ def _rows(
     return result
 
 
-def _admissible(levels: IntArray, j: IntArray, lo: int, hi: int, beta: int, rounding: Rounding) -> Interval | None:
-    """The M with round(M * (x + beta)) >= j exactly when x >= levels, for one row; None when there is none."""
+def _admissible(
+    low_levels: IntArray, levels: IntArray, j: IntArray, lo: int, hi: int, beta: int, rounding: Rounding
+) -> Interval | None:
+    """The M for which round(M * (x + beta)) reaches j for x >= levels, but not for x < low_levels; one row, or None."""
     # Rounding half up, a tie reaches j; half to even, it does so only for even j.
     tie_up = np.full(j.shape, True) if rounding is Rounding.HALF_UP else j % 2 == 0
     half = 2 * j - 1  # (j - 1/2) * 2: odd, so never 0
-    reached, missed = levels <= hi, levels > lo
+    reached, missed = levels <= hi, low_levels > lo
     # v * M >= half / 2 at the level, v * M < half / 2 just below it; v is doubled instead of halving the other side.
-    at, below = 2 * (levels + beta), 2 * (levels - 1 + beta)
+    at, below = 2 * (levels + beta), 2 * (low_levels - 1 + beta)
     if max(abs(2 * (lo + beta)), abs(2 * (hi + beta))) >= _MAX_VALUE:
         return None
     if (half[reached & (at == 0)] > 0).any() or (half[missed & (below == 0)] < 0).any():
@@ -173,14 +184,15 @@ def _extreme(
     return Fraction(int(target[chosen[0]]), int(value[chosen[0]])), bool(is_open[chosen].any())
 
 
-def _is_equal(fit: Fit, levels: IntArray, lo: IntArray, hi: IntArray) -> bool:
-    """The proof: the Requant's own level table, found by bisection on the operator, is the given one."""
-    low, high = int((lo + fit.bias).min()), int((hi + fit.bias).max())
-    if max(abs(low), abs(high)) * int(fit.multiplier.max()) >= _MAX_PRODUCT:
+def _is_equal(fit: Fit, low: IntArray, high: IntArray, lo: IntArray, hi: IntArray) -> bool:
+    """The proof: the Requant's own level table, found by bisection on the operator, is an admissible one."""
+    least, most = int((lo + fit.bias).min()), int((hi + fit.bias).max())
+    if max(abs(least), abs(most)) * int(fit.multiplier.max()) >= _MAX_PRODUCT:
         return False
     try:
-        x = IntType.smallest(low, high)
+        x = IntType.smallest(least, most)
     except ValueError:
         return False
     table = thresholds_of_requant(fit.op, x, fit.multiplier, fit.shift) - fit.bias[:, None]
-    return bool((np.clip(table, lo[:, None], hi[:, None] + 1) == levels).all())
+    table = np.clip(table, lo[:, None], hi[:, None] + 1)
+    return bool(((low <= table) & (table <= high)).all())

@@ -51,15 +51,18 @@ def padding_of(node: OnnxNode, window: Window, shape: tuple[int, ...]) -> tuple[
         raise Refusal(f"padding {pads}", "0 or more")
     half = len(pads) // 2
     (top, left), (bottom, right) = (
-        ([0] * (2 - half) + pads[:half]), ([0] * (2 - half) + pads[half:]),
-    )  # fmt: skip
+        ([0] * (2 - half) + pads[:half]),
+        ([0] * (2 - half) + pads[half:]),
+    )
     return top, left, bottom, right
 
 
 def as_image(ctx: Context, real: Real, axes: int, origin: str) -> Real:
     """`real`, whose tensor is (C, H, W) or (C, L) in the model, over a graph tensor (H, W, C) or (1, L, C)."""
     if len(real.shape) != axes + 1:
-        raise Refusal(f"an input of shape {real.shape}", "(channels, height, width)" if axes == 2 else "(channels, length)")
+        raise Refusal(
+            f"an input of shape {real.shape}", "(channels, height, width)" if axes == 2 else "(channels, length)"
+        )
     moved = np.moveaxis(real.layout, 0, -1)
     if not (moved.reshape(-1) == np.arange(moved.size)).all():
         raise Refusal("an input whose axes were exchanged", "(batch, channels, height, width)")
@@ -92,7 +95,6 @@ def _squeezed(scale: Array) -> Array:
         if size > 1 and (scale == first).all():
             scale = first
     return scale
-
 
 
 def reshape(ctx: Context, node: OnnxNode) -> list[Item]:

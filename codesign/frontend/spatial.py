@@ -16,7 +16,6 @@ from codesign.frontend.real import Real, Term
 from codesign.frontend.shapes import Window, as_image, padding_of, spatial
 from codesign.ir.ops import AvgPool2d, MaxPool2d, Pad
 from codesign.ir.ops.base import output_extent
-from codesign.ir.ops.shape import padded_type
 from codesign.ir.types import IntArray
 
 _Padding = tuple[int, int, int, int]
@@ -25,7 +24,7 @@ _Padding = tuple[int, int, int, int]
 def _integers(ctx: Context, real: Real, axes: int, origin: str) -> Real:
     if real.raw:
         raise Refusal("an input that is not quantised", "a quantiser on the model's input", "a QuantIdentity first")
-    return as_image(ctx, resolve(ctx, real, None, origin), axes, origin)
+    return as_image(ctx, resolve(ctx, real, origin), axes, origin)
 
 
 def _extents(shape: tuple[int, ...], window: Window, padding: _Padding) -> tuple[int, int]:
@@ -40,7 +39,9 @@ def _ceil_mode(node: OnnxNode, shape: tuple[int, ...], window: Window, padding: 
         return padding
     top, left, bottom, right = padding
     ends = []
-    for size, k, s, before, after in zip(shape, window.kernel, window.stride, (top, left), (bottom, right), strict=False):
+    for size, k, s, before, after in zip(
+        shape, window.kernel, window.stride, (top, left), (bottom, right), strict=False
+    ):
         extra = -(size + before + after - k) % s
         # A window that would start in the padding behind the image does not exist.
         starts_outside = (size + before + after + extra - k) // s * s >= size + before
@@ -115,7 +116,9 @@ def reduce_mean(ctx: Context, node: OnnxNode) -> list[Item]:
 def _average(ctx: Context, node: OnnxNode, real: Real, window: Window, padding: _Padding, axes: int) -> Real:
     real = real.settled()
     if real.is_clipped:
-        raise Refusal("an average of a ReLU or Clip without a quantiser", "a quantised activation", "a QuantReLU before it")
+        raise Refusal(
+            "an average of a ReLU or Clip without a quantiser", "a quantised activation", "a QuantReLU before it"
+        )
     x, area = real.value, window.kernel[0] * window.kernel[1]
     pad_value = zero_of(real) if any(padding) else 0
     shape = (*_extents(x.shape, window, padding), x.channels)
@@ -148,7 +151,7 @@ def pad(ctx: Context, node: OnnxNode) -> list[Item]:
     padding = (top, before[-1], bottom, after[-1])
     x = real.value
     shape = (x.shape[0] + top + bottom, x.shape[1] + before[-1] + after[-1], x.channels)
-    dtype = padded_type(x.dtype, q) if x.dtype is not None else None
+    dtype = x.dtype if x.dtype is not None and x.dtype.holds(np.array([q])) else None
     bounds = np.minimum(x.lo, q), np.maximum(x.hi, q)
     y = ctx.builder.emit(Pad(padding, q), [x], node.layer, shape, bounds, suffix="pad", dtype=dtype)
     return [Real.of(y, real.only.a, real.b, _layout(shape, rank - 2))]

@@ -164,11 +164,12 @@ class Quant:
         return real
 
     def quantise(self, real: RealArray, dtype: IntType) -> IntArray:
-        """round_half_even(real / scale + zero_point), limited to `dtype`; bipolar: +1 where real >= 0, else -1."""
+        """round_half_even(real / scale + zero_point), limited to `dtype`; bipolar: +1 where that is >= 0, else -1."""
         rank = real.ndim - 1
+        exact = real / self._along_axis(self.scale, rank) + self._along_axis(self.zero_point, rank)
         if dtype.bipolar:
-            return np.where(real >= 0, 1, -1).astype(np.int64)
-        q = np.rint(real / self._along_axis(self.scale, rank) + self._along_axis(self.zero_point, rank))
+            return np.where(exact >= 0, 1, -1).astype(np.int64)
+        q = np.rint(exact)
         return np.asarray(np.clip(q, dtype.lo, dtype.hi), dtype=np.int64)
 
 
