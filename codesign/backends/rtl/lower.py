@@ -22,6 +22,7 @@ from codesign.backends.rtl.blocks.reduce import Max, Sum
 from codesign.backends.rtl.blocks.rescale import Requant as RequantPipe
 from codesign.backends.rtl.blocks.rescale import Threshold as ThresholdPipe
 from codesign.backends.rtl.blocks.window import Window
+from codesign.backends.rtl.blocks.window_parallel import WindowParallel
 from codesign.backends.rtl.design import Design, Layer, Stream
 from codesign.backends.rtl.units import Unit, cut, resolve_output
 from codesign.ir.graph import Graph, Node
@@ -147,7 +148,7 @@ def lower(graph: Graph, schedule: RtlSchedule) -> Design:
     for unit in units:
         _unit(build, unit, names[unit.output])
         build.publish(unit.output, names[unit.output], readers.get(unit.output, []))
-    return Design(tuple(build.layers), first, build.branches[output][0], in_type, graph.type(output))
+    return Design(tuple(build.layers), first, build.branches[output][0], in_type, graph.type(graph.outputs[0].name))
 
 
 def _edge_lanes(units: tuple[Unit, ...], port: str, schedule: RtlSchedule) -> int:
@@ -166,7 +167,8 @@ def _unit(build: _Builder, unit: Unit, name: str) -> None:
         buffer = buffer_name(name)
         engine = replace(engine, capacity=build.schedule.depths.get(buffer, engine.capacity))
     kinds = "+".join(type(node.op).__name__ for node in (unit.head, *unit.activations))
-    what = f"{kinds}, pe {fold.pe}, simd {fold.simd}, {unit.steps(fold)} steps a frame"
+    what = f"{kinds}, pe {fold.pe}, simd {fold.simd}" + (f" x {fold.taps} taps" if fold.taps > 1 else "")
+    what += f", {unit.steps(fold)} steps a frame"
     out = unit.out_type
     lanes = unit.out_lanes(fold)
     build.add(name, unit.where, name, what, engine, pipes, sources, ((name, out.dtype, lanes, out.size // lanes),))
@@ -199,12 +201,19 @@ def _activation(graph: Graph, node: Node, dtype: IntType, lanes: int, schedule: 
     )  # fmt: skip
 
 
-def _window(unit: Unit, fold: Fold, schedule: RtlSchedule) -> Window:
-    """The window engine of a unit, with room for the window and what arrives while its last position is read."""
+def _window(unit: Unit, fold: Fold, schedule: RtlSchedule) -> Window | WindowParallel:
+    """The window engine of a unit; a circular one has room for what arrives while its last position is read."""
     geometry = unit.window
     assert geometry is not None
     lanes = unit.in_lanes(fold)
     folds = geometry.channels // lanes
+    if fold.taps > 1:
+        return WindowParallel(
+            word_width=lanes * unit.in_types[0].dtype.bits, height=geometry.height, width=geometry.width, folds=folds,
+            kernel_h=geometry.kernel[0], kernel_w=geometry.kernel[1],
+            stride_h=geometry.stride[0], stride_w=geometry.stride[1],
+            outer=geometry.outer(unit.acc_type.channels, fold), style=schedule.memory.get(unit.name, "auto"),
+        )  # fmt: skip
     engine = Window(
         word_width=lanes * unit.in_types[0].dtype.bits, height=geometry.height, width=geometry.width, folds=folds,
         kernel_h=geometry.kernel[0], kernel_w=geometry.kernel[1],
@@ -227,9 +236,11 @@ def _linear(unit: Unit, fold: Fold, schedule: RtlSchedule) -> tuple[Block, tuple
             in_type=in_type, acc_type=acc_type, lanes=fold.pe, mul_style=schedule.multiply.get(unit.name, "auto"),
         )  # fmt: skip
     else:
+        # A step of the parallel window holds `simd` channels of every kernel position: the order of its weights.
+        steps = weights.value.reshape(outputs, fold.taps, -1, fold.simd).swapaxes(1, 2)
         mac = Mac(
-            weights=weights.value.reshape(outputs, -1), weight_type=weights.type.dtype, bias=bias,
-            in_type=in_type, acc_type=acc_type, pe=fold.pe, simd=fold.simd,
+            weights=steps.reshape(outputs, -1), weight_type=weights.type.dtype, bias=bias,
+            in_type=in_type, acc_type=acc_type, pe=fold.pe, simd=fold.simd * fold.taps,
             mul_style=schedule.multiply.get(unit.name, "auto"), mem_style=schedule.memory.get(unit.name, "auto"),
         )  # fmt: skip
     return _window(unit, fold, schedule), (mac,)
