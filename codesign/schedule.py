@@ -14,10 +14,14 @@ MemStyle = Literal["auto", "distributed", "block", "registers"]
 
 @dataclass(frozen=True)
 class Fold:
-    """How far a layer is folded: `pe` results and `simd` inputs of each are worked on in one cycle."""
+    """How far a layer is folded: `pe` results, and `simd` channels at `taps` kernel positions for each, in one cycle.
+
+    taps is 1 (one kernel position after the other) or the kernel's height times its width (all at once).
+    """
 
     pe: int
     simd: int = 1
+    taps: int = 1
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class RtlSchedule:
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON; `from_data` reads it back."""
         return {
-            "folds": {name: {"pe": f.pe, "simd": f.simd} for name, f in self.folds.items()},
+            "folds": {name: {"pe": f.pe, "simd": f.simd, "taps": f.taps} for name, f in self.folds.items()},
             "depths": dict(self.depths),
             "multiply": dict(self.multiply),
             "memory": dict(self.memory),
@@ -52,13 +56,12 @@ class RtlSchedule:
             raise InputError.at("schedule", "no table of folds", '{"folds": {"layer": {"pe": 4, "simd": 8}}, …}')
         folds: dict[str, Fold] = {}
         for name, value in data["folds"].items():
-            pe, simd = (value.get("pe"), value.get("simd", 1)) if isinstance(value, Mapping) else (None, None)
-            if not _positive(pe) or not _positive(simd):
-                found.append(
-                    Diagnostic(f"schedule, fold of {name}", repr(value), '{"pe": 1 or more, "simd": 1 or more}')
-                )
-            else:
-                folds[name] = Fold(int(pe), int(simd))  # type: ignore[arg-type]
+            parts = value if isinstance(value, Mapping) else {}
+            fold = Fold(parts.get("pe", 0), parts.get("simd", 1), parts.get("taps", 1))
+            if not all(map(_positive, (fold.pe, fold.simd, fold.taps))):
+                form = '{"pe": 1 or more, "simd": 1 or more, "taps": 1 or more}'
+                found.append(Diagnostic(f"schedule, fold of {name}", repr(value), form))
+            folds[name] = fold
         depths = data.get("depths", {})
         for name, value in depths.items():
             if not _positive(value):

@@ -6,6 +6,7 @@ import numpy as np
 
 from codesign.backends.rtl.blocks.engines import Concat, Fork, Join, Pad, Pass, Skid, WidthDown, WidthUp
 from codesign.backends.rtl.blocks.window import Window
+from codesign.backends.rtl.blocks.window_parallel import WindowParallel
 from codesign.backends.rtl.design import Design, Layer
 from codesign.backends.rtl.network import Actor, Link, Network
 from codesign.ir.types import IntArray
@@ -68,6 +69,8 @@ def _steps(layer: Layer, design: Design) -> tuple[IntArray, list[Takes]]:
             inside[engine.top : engine.top + engine.height, engine.left : engine.left + engine.width] = 1
             taken = inside.reshape(-1)  # the first step of a frame waits for the frame, even if it only pads
             return np.ones(taken.size, np.int64), [(np.maximum(taken.cumsum(), 1), taken)]
+        case WindowParallel():
+            return _window_parallel(engine)
         case Concat(folds=folds):
             turn = np.tile(np.repeat(np.arange(len(folds)), folds), out // sum(folds))
             masks = [(turn == i).astype(np.int64) for i in range(len(folds))]
@@ -88,6 +91,20 @@ def _window(
     inner = engine.kernel_h * engine.kernel_w * (1 if engine.channel_outer else engine.folds)
     starts[inner - 1 :: inner] = 1
     return starts, [_every(words)]
+
+
+def _window_parallel(engine: WindowParallel) -> tuple[IntArray, list[Takes]]:
+    """One step per word, and outer - 1 more for a word that completes a window."""
+    rows, columns = np.arange(engine.height), np.arange(engine.width)
+    row_ends = (rows >= engine.kernel_h - 1) & ((rows - engine.kernel_h + 1) % engine.stride_h == 0)
+    column_ends = (columns >= engine.kernel_w - 1) & ((columns - engine.kernel_w + 1) % engine.stride_w == 0)
+    ends = np.repeat(np.outer(row_ends, column_ends).reshape(-1), engine.folds)
+    runs = np.where(ends, engine.outer, 1)
+    last_fold = np.arange(ends.size) % engine.folds == engine.folds - 1
+    starts = np.repeat(ends & last_fold, runs).astype(np.int64)
+    free = np.zeros(starts.size, np.int64)
+    free[np.cumsum(runs) - runs] = 1
+    return starts, [(free.cumsum(), free)]
 
 
 def window_moves(engine: Window) -> tuple[IntArray, IntArray]:

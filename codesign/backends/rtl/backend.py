@@ -78,10 +78,12 @@ class RtlBackend:
             if fold is None:
                 found.append(Diagnostic("schedule", f"no fold for {name} ({unit.where})"))
             elif fold not in unit.legal_folds():
-                pes = sorted({f.pe for f in unit.legal_folds()})
-                simds = sorted({f.simd for f in unit.legal_folds()})
-                found.append(Diagnostic(f"schedule, fold of {name} ({unit.where})", f"pe {fold.pe}, simd {fold.simd}",
-                                        f"pe of {pes}, simd of {simds}"))  # fmt: skip
+                allowed = "; ".join(
+                    f"{part} of {sorted({getattr(f, part) for f in unit.legal_folds()})}"
+                    for part in ("pe", "simd", "taps")
+                )
+                where = f"schedule, fold of {name} ({unit.where})"
+                found.append(Diagnostic(where, f"pe {fold.pe}, simd {fold.simd}, taps {fold.taps}", allowed))
         raise_all(InputError, found)
         return schedule
 

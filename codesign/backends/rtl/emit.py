@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from codesign.backends.rtl.blocks.base import Block
+from codesign.backends.rtl.blocks.window_parallel import WindowParallel
 from codesign.backends.rtl.design import Design, Layer, Stream
 
 Ports = list[tuple[str, str]]
@@ -129,7 +130,7 @@ def _engine(layer: Layer, design: Design) -> list[str]:
         stream = layer.inputs[0]
         ports += [("valid_i", f"{stream}_valid"), ("ready_o", f"{stream}_ready"), ("data_i", f"{stream}_data")]
     ports += [("credit_i", f"{name}__credit"), ("take_o", f"{name}__take"), ("valid_o", f"{name}__step")]
-    if module == "cs_window":
+    if module.startswith("cs_window"):
         lines.append(f"  logic {name}__first, {name}__last;")
         ports += [("first_o", f"{name}__first"), ("last_o", f"{name}__last")]
     if module == "cs_join":
@@ -145,12 +146,10 @@ def _engine(layer: Layer, design: Design) -> list[str]:
 
 
 def _engine_width(layer: Layer, design: Design) -> int:
-    """The width of what the engine hands to its first pipe: its input's, but for the converters."""
-    parameters = layer.engine.parameters()
-    width = design.streams[layer.inputs[0]].width
-    if layer.engine.module == "cs_width_down":
-        return int(parameters["OutWidth"])
-    return width * int(parameters["Ratio"]) if layer.engine.module == "cs_width_up" else width
+    """The width of what the engine hands to its first pipe: its input's, or a whole window."""
+    if isinstance(layer.engine, WindowParallel):
+        return layer.engine.out_bits
+    return design.streams[layer.inputs[0]].width
 
 
 def _joined(wires: Iterable[str]) -> str:
@@ -167,7 +166,7 @@ def _pipes(layer: Layer) -> list[str]:
         width = pipe_width(block)
         lines += [f"  logic {wire};", f"  logic [{width - 1}:0] {wire}_data;"]
         ports = [*_clock(), ("valid_i", before)]
-        if index == 0 and layer.engine.module == "cs_window":
+        if index == 0 and layer.engine.module.startswith("cs_window"):
             ports += [("first_i", f"{layer.name}__first"), ("last_i", f"{layer.name}__last")]
         if block.module == "cs_add":
             ports += [("data_a_i", f"{before}_data_a"), ("data_b_i", f"{before}_data_b")]

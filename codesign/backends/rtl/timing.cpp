@@ -1,7 +1,8 @@
-/* The max-plus recurrence of docs/guide/microarchitecture.md over compressed events; see network.py and timing.py for the terms.
+/* The max-plus recurrence of docs/guide/microarchitecture.md over compressed events; see network.py and timing.py for the
+   terms.
 
-   Every actor is run as far as it can, then its neighbours, until all have finished their frames or none can move.
-   The order does not matter: the start of an event depends on the starts of other events only. */
+   Every actor is run until it must wait for an actor that has not got that far, and again when that one has. The order
+   does not matter: the cycle of an event depends on the cycles of other events only. */
 
 #include <cstdint>
 
@@ -15,8 +16,8 @@ struct Link {
     int64_t *started_at;       // cycle in which token k is started; visible latency + 1 later
     int64_t *returned_at;      // cycle in which token k is given back; its room is usable 1 later
     int64_t started, returned; // tokens so far
-    int64_t token_wait;        // cycles of the last frame in which only this link's tokens held up the sink
-    int64_t room_wait;         // the same of this link's room and the source
+    int64_t token_wait;        // cycles of the last frame in which the sink was held up by this link's tokens
+    int64_t room_wait;         // cycles of the last frame in which the source was held up by its room
     int64_t occupancy;         // largest number of tokens started and not given back
 };
 
@@ -25,106 +26,133 @@ struct Actor {
     int64_t last;              // step of the last event
     int64_t take;              // event that waits for the frame at the design's input; -1: none
     const int64_t *gap;        // per event: steps since the event before it; of the first: since the last of the frame before
-    const int32_t *ins, *outs;   // links, n_in and n_out of them
+    const int32_t *ins, *outs; // links, n_in and n_out of them
     int64_t n_in, n_out;
     int64_t *ends;             // per frame: cycle of the last event
     int64_t event, frame, now; // the event to come, and the cycle of the one before it
-    int64_t input_wait;        // cycles of the last frame in which only the input held it up
+    int64_t input_wait;        // cycles of the last frame in which it was held up by the input
     int64_t input_bound;       // last frame that the input held up; -1: none
+    const int64_t *blocked;    // the counter (a link's started or returned) that must pass `until`; null: it may run
+    int64_t until;
 };
 
-// Runs one actor; returns the number of events it made. origin: the cycle of the first take, -1 before it.
-static int64_t advance(Actor *a, Link *links, int64_t frames, int64_t period, int64_t *origin, int64_t *starts)
-{
-    int64_t done = 0;
-    while (a->frame < frames) {
-        const int64_t e = a->event, ready = a->now + a->gap[e];
-        int64_t t = ready, *wait = nullptr;
-        bool input = false;
-        for (int64_t i = 0; i < a->n_in; i++) {
-            Link *l = &links[a->ins[i]];
-            if (!l->need[e]) continue;
-            const int64_t k = a->frame * l->tokens + l->need[e] - 1;
-            if (k >= l->started) return done;
-            const int64_t visible = l->started_at[k] + l->latency + 1;
-            if (visible > t) { t = visible; wait = &l->token_wait; }
-        }
-        if (e == a->take && *origin >= 0 && *origin + a->frame * period > t) {
-            t = *origin + a->frame * period;
-            wait = &a->input_wait;
-            input = true;
-        }
-        for (int64_t i = 0; i < a->n_out; i++) {
-            Link *l = &links[a->outs[i]];
-            if (!l->made[e] || l->started < l->depth) continue;
-            const int64_t k = l->started - l->depth;
-            if (k >= l->returned) return done;
-            const int64_t usable = l->returned_at[k] + 1;
-            if (usable > t) { t = usable; wait = &l->room_wait; input = false; }
-        }
-        if (input) a->input_bound = a->frame;
-        if (wait && a->frame == frames - 1) *wait += t - ready;
+struct Run {
+    Link *links;
+    int64_t frames, period;
+    const int64_t *latest; // per frame: cycle after the first take in which its last output beat must be there, or null
+    int64_t *starts;       // per frame: cycle of its first take
+    int64_t origin;        // cycle of the first take; -1 before it
+    bool late;             // a frame missed `latest`
+};
 
-        for (int64_t i = 0; i < a->n_in; i++) {
-            Link *l = &links[a->ins[i]];
-            for (int32_t n = l->freed[e]; n > 0; n--) l->returned_at[l->returned++] = t;
+// Runs one actor until it is blocked or has finished its frames. The local copies are for speed: the compiler must
+// assume that a store of a cycle changes any number behind a pointer.
+static void advance(Actor &a, Run &run)
+{
+    const int64_t *const gap = a.gap;
+    const int32_t *const ins = a.ins, *const outs = a.outs;
+    const int64_t n_in = a.n_in, n_out = a.n_out, events = a.events, take = a.take, frames = run.frames;
+    Link *const links = run.links;
+    int64_t e = a.event, frame = a.frame, now = a.now;
+    while (frame < frames) {
+        const int64_t ready = now + gap[e];
+        int64_t t = ready, *wait = nullptr;
+        for (int64_t i = 0; i < n_in; i++) {
+            Link &l = links[ins[i]];
+            const int64_t need = l.need[e];
+            if (!need) continue;
+            const int64_t k = frame * l.tokens + need - 1;
+            if (k >= l.started) { a.blocked = &l.started; a.until = k; goto blocked; }
+            const int64_t visible = l.started_at[k] + l.latency + 1;
+            if (visible > t) { t = visible; wait = &l.token_wait; }
         }
-        for (int64_t i = 0; i < a->n_out; i++) {
-            Link *l = &links[a->outs[i]];
-            if (!l->made[e]) continue;
-            l->started_at[l->started++] = t;
-            if (l->sink < 0) l->returned_at[l->returned++] = t + l->latency + 1;
+        if (e == take && run.origin >= 0 && run.origin + frame * run.period > t) {
+            t = run.origin + frame * run.period;
+            wait = &a.input_wait;
         }
-        if (e == a->take) {
-            if (*origin < 0) *origin = t;
-            starts[a->frame] = t;
+        for (int64_t i = 0; i < n_out; i++) {
+            Link &l = links[outs[i]];
+            if (!l.made[e]) continue;
+            const int64_t k = l.started - l.depth;
+            if (k < 0) continue;
+            if (k >= l.returned) { a.blocked = &l.returned; a.until = k; goto blocked; }
+            const int64_t usable = l.returned_at[k] + 1;
+            if (usable > t) { t = usable; wait = &l.room_wait; }
         }
-        a->now = t;
-        if (++a->event == a->events) {
-            a->ends[a->frame++] = t;
-            a->event = 0;
+        if (wait == &a.input_wait) a.input_bound = frame;
+        if (wait && frame == frames - 1) *wait += t - ready;
+
+        for (int64_t i = 0; i < n_in; i++) {
+            Link &l = links[ins[i]];
+            int64_t n = l.freed[e];
+            if (!n) continue;
+            int64_t *at = l.returned_at + l.returned;
+            l.returned += n;
+            for (; n > 0; n--) *at++ = t;
         }
-        done++;
+        for (int64_t i = 0; i < n_out; i++) {
+            Link &l = links[outs[i]];
+            if (!l.made[e]) continue;
+            l.started_at[l.started++] = t;
+            if (l.sink >= 0) continue;
+            l.returned_at[l.returned++] = t + l.latency + 1;
+            if (run.latest && l.started == (frame + 1) * l.tokens)
+                run.late |= t + l.latency + 1 - run.origin > run.latest[frame];
+        }
+        if (e == take) {
+            if (run.origin < 0) run.origin = t;
+            run.starts[frame] = t;
+        }
+        now = t;
+        if (++e == events) {
+            a.ends[frame++] = t;
+            e = 0;
+        }
     }
-    return done;
+blocked:
+    a.event = e;
+    a.frame = frame;
+    a.now = now;
 }
 
-static void measure_occupancy(Link *l)
+static void measure_occupancy(Link &l)
 {
     int64_t back = 0, most = 0;
-    for (int64_t k = 0; k < l->started; k++) {
-        while (back < l->returned && l->returned_at[back] < l->started_at[k]) back++;
+    for (int64_t k = 0; k < l.started; k++) {
+        while (back < l.returned && l.returned_at[back] < l.started_at[k]) back++;
         if (k + 1 - back > most) most = k + 1 - back;
     }
-    l->occupancy = most;
+    l.occupancy = most;
 }
 
 /* Runs `frames` frames, frame f available at the input `period` * f cycles after the first take.
-   starts: per frame, the cycle of its first take. queue: room for n_actors + 1; queued: n_actors zeros.
-   Returns the cycle of the first take, or -1 on a deadlock. */
+   starts: per frame, the cycle of its first take. queue: room for n_actors + 1. latest: see Run; the run ends at the
+   first frame that misses it. Returns the cycle of the first take, -1 on a deadlock, -2 for a missed frame. */
 extern "C" int64_t simulate_network(Actor *actors, int64_t n_actors, Link *links, int64_t n_links, int64_t frames,
-                                    int64_t period, int64_t *starts, int64_t *queue, uint8_t *queued)
+                                    int64_t period, const int64_t *latest, int64_t *starts, int64_t *queue)
 {
-    int64_t head = 0, tail = 0, origin = -1, finished = 0;
-    const auto enqueue = [&](int64_t a) {
-        if (a < 0 || queued[a]) return;
-        queued[a] = 1;
+    Run run = {links, frames, period, latest, starts, -1, false};
+    int64_t head = 0, tail = 0;
+    for (int64_t a = 0; a < n_actors; a++) {
+        actors[a].now = actors[a].last - actors[a].steps; // so that the first step may be made in cycle 0
+        queue[tail++] = a;
+    }
+    const auto wake = [&](int64_t a, const int64_t *counter) {
+        if (a < 0 || actors[a].blocked != counter || *counter <= actors[a].until) return;
+        actors[a].blocked = nullptr;
         queue[tail] = a;
         tail = tail == n_actors ? 0 : tail + 1;
     };
-    for (int64_t a = 0; a < n_actors; a++) {
-        actors[a].now = actors[a].last - actors[a].steps; // so that the first step may be made in cycle 0
-        enqueue(a);
-    }
-    while (head != tail) {
-        Actor *a = &actors[queue[head]];
-        queued[queue[head]] = 0;
+    while (head != tail && !run.late) {
+        Actor &a = actors[queue[head]];
         head = head == n_actors ? 0 : head + 1;
-        if (!advance(a, links, frames, period, &origin, starts)) continue;
-        if (a->frame == frames) finished++;
-        for (int64_t i = 0; i < a->n_out; i++) enqueue(links[a->outs[i]].sink);
-        for (int64_t i = 0; i < a->n_in; i++) enqueue(links[a->ins[i]].source);
+        advance(a, run);
+        for (int64_t i = 0; i < a.n_out; i++) wake(links[a.outs[i]].sink, &links[a.outs[i]].started);
+        for (int64_t i = 0; i < a.n_in; i++) wake(links[a.ins[i]].source, &links[a.ins[i]].returned);
     }
-    for (int64_t l = 0; l < n_links; l++) measure_occupancy(&links[l]);
-    return finished == n_actors ? origin : -1;
+    if (run.late) return -2;
+    for (int64_t l = 0; l < n_links; l++) measure_occupancy(links[l]);
+    for (int64_t a = 0; a < n_actors; a++)
+        if (actors[a].frame < frames) return -1;
+    return run.origin;
 }

@@ -93,6 +93,8 @@ class _Actor(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("n_in", "n_out")),
         ("ends", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("event", "frame", "now", "input_wait", "input_bound")),
+        ("blocked", ctypes.c_void_p),
+        ("until", ctypes.c_int64),
     )
 
 
@@ -133,8 +135,7 @@ class CycleModel:
             a.n_in, a.n_out, a.ends, a.input_bound = len(self._ins[i]), len(self._outs[i]), ends[i].ctypes.data, -1
         starts = np.empty(frames, np.int64)
         queue = np.empty(len(actors) + 1, np.int64)
-        queued = np.zeros(len(actors), np.uint8)
-        scratch = (starts.ctypes.data, queue.ctypes.data, queued.ctypes.data)
+        scratch = (starts.ctypes.data, queue.ctypes.data)
         origin = _kernel()(actors, len(actors), links, len(links), frames, period, *scratch)
         if origin < 0:
             raise DeadlockError(*self._blocked(actors, links, frames, depth))
@@ -248,5 +249,5 @@ def _kernel() -> Any:
     library = ctypes.CDLL(str(toolchain.cached("timing", key, compile_into) / "timing.so"))
     simulate = library.simulate_network
     simulate.restype = ctypes.c_int64
-    simulate.argtypes = (ctypes.c_void_p, ctypes.c_int64) * 2 + (ctypes.c_int64,) * 2 + (ctypes.c_void_p,) * 3
+    simulate.argtypes = (ctypes.c_void_p, ctypes.c_int64) * 2 + (ctypes.c_int64,) * 2 + (ctypes.c_void_p,) * 2
     return simulate

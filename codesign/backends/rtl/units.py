@@ -81,11 +81,17 @@ class Unit:
         return fold.pe
 
     def legal_folds(self) -> list[Fold]:
-        """Every fold that the engine can be built with: pe divides the outputs, simd the inputs of a pixel."""
+        """Every fold that can be built: pe divides the outputs, simd the channels; all taps of a kernel at once when
+        the channels of a pixel, or all outputs, are worked on at once too (see cs_window_parallel)."""
         if isinstance(self.head.op, ArgMax):
             return [Fold(1)]
         if self.is_matrix and self.window is not None:
-            return [Fold(p, s) for p in divisors(self.out_type.channels) for s in divisors(self.window.channels)]
+            outputs, channels = self.out_type.channels, self.window.channels
+            folds = [Fold(p, s) for p in divisors(outputs) for s in divisors(channels)]
+            if self.window.area > 1:
+                folds += [Fold(p, channels, self.window.area) for p in divisors(outputs)]
+                folds += [Fold(outputs, s, self.window.area) for s in divisors(channels)[:-1]]
+            return folds
         channels = self.in_types[0].channels
         common = [d for d in divisors(channels) if all(t.channels % d == 0 for t in self.in_types)]
         return [Fold(p) for p in common]
@@ -93,7 +99,10 @@ class Unit:
     def steps(self, fold: Fold) -> int:
         """Steps of the unit's slowest actor per frame: its least interval in cycles."""
         if self.window is not None:
-            return max(self.window.writes(self.in_lanes(fold)), self.window.reads(self.out_type.channels, fold))
+            writes, outer = self.window.writes(self.in_lanes(fold)), self.window.outer(self.acc_type.channels, fold)
+            if fold.taps > 1:
+                return writes + (outer - 1) * self.window.positions
+            return max(writes, self.window.positions * outer * self.window.inner(fold))
         if isinstance(self.head.op, Pad | Concat):
             return self.acc_type.size // fold.pe
         return self.in_types[0].size // fold.pe
@@ -134,14 +143,14 @@ class Geometry:
         """Runs of the inner loop per position: neuron folds or channel folds."""
         return (self.channels if self.channelwise else outputs) // fold.pe
 
+    @property
+    def area(self) -> int:
+        """Positions of the kernel."""
+        return self.kernel[0] * self.kernel[1]
+
     def inner(self, fold: Fold) -> int:
         """Steps that make one output beat."""
-        area = self.kernel[0] * self.kernel[1]
-        return area if self.channelwise else area * self.channels // fold.simd
-
-    def reads(self, outputs: int, fold: Fold) -> int:
-        """Steps of the reader per frame."""
-        return self.positions * self.outer(outputs, fold) * self.inner(fold)
+        return self.area if self.channelwise else self.area * self.channels // (fold.simd * fold.taps)
 
 
 def _geometry(unit: Unit) -> Geometry | None:
