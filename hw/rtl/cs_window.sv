@@ -115,10 +115,12 @@ module cs_window #(
   assign occ_d = occ_q + OccBits'(write) - ((step & move) ? release_words : '0);
 
   // Next addresses, modulo Capacity, by one addition and one conditional subtraction each.
-  function automatic logic [AddrBits-1:0] advance(logic [AddrBits-1:0] from, logic [AddrBits-1:0] by);
+  function automatic logic [AddrBits-1:0] advance(
+    input logic [AddrBits-1:0] from, input logic [AddrBits-1:0] by
+  );
     logic [AddrBits:0] sum;
     sum = {1'b0, from} + {1'b0, by};
-    return AddrBits'(sum >= (AddrBits + 1)'(Capacity) ? sum - (AddrBits + 1)'(Capacity) : sum);
+    advance = AddrBits'(sum >= (AddrBits + 1)'(Capacity) ? sum - (AddrBits + 1)'(Capacity) : sum);
   endfunction
 
   logic [AddrBits-1:0] start_by;
