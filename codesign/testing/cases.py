@@ -100,6 +100,12 @@ def _pad(dtype: IntType, value: int) -> Graph:
     return c.graph(c.node(Pad((1, 0, 2, 1), value), c.x))
 
 
+def _pad_activated() -> Graph:
+    """The value needs a wider type than the image has, and something narrow follows."""
+    c = Case(U1)
+    return c.activated(c.node(Pad((1, 0, 2, 1), -1), c.x))
+
+
 def _reshape() -> Graph:
     c = Case(U4)
     flat = c.node(Reshape((6 * 5 * 4,)), c.x)
@@ -170,6 +176,7 @@ CASES: dict[str, Callable[[], Graph]] = {
     "avg_pool_mean_wide": lambda: _pool(AvgPool2d((6, 5), (1, 1), mean=True), I8),
     "avg_pool_mean_padded": lambda: _pool(AvgPool2d((3, 3), (2, 2), PAD1, mean=True)),
     "pad": lambda: _pad(U4, 3),
+    "pad_activated": _pad_activated,
     "pad_bipolar": lambda: _pad(BIPOLAR, 0),
     "reshape": _reshape,
     "argmax": _argmax,

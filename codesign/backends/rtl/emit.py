@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from codesign.backends.rtl.blocks.base import Block
+from codesign.backends.rtl.blocks.engines import Pad
 from codesign.backends.rtl.blocks.window_parallel import WindowParallel
 from codesign.backends.rtl.design import Design, Layer, Stream
 
@@ -146,9 +147,11 @@ def _engine(layer: Layer, design: Design) -> list[str]:
 
 
 def _engine_width(layer: Layer, design: Design) -> int:
-    """The width of what the engine hands to its first pipe: its input's, or a whole window."""
+    """The width of what the engine hands to its first pipe: its input's, a whole window, or what padding widened."""
     if isinstance(layer.engine, WindowParallel):
         return layer.engine.out_bits
+    if isinstance(layer.engine, Pad):
+        return layer.engine.lanes * layer.engine.out_type.bits
     return design.streams[layer.inputs[0]].width
 
 
