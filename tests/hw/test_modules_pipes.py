@@ -92,8 +92,8 @@ def reduce_cases(rng: np.random.Generator) -> list[Case]:
         x = random_feed(rng, dtype, (FRAMES, STEPS))
         out, golden = evaluate(ArgMax(), x, dtype)
         twice = np.repeat(golden, NEURONS // PE, axis=1).reshape(-1, 1)
-        pipe = ArgMaxPipe(dtype, STEPS, out)
-        found.append(Case(f"argmax {dtype}", pipe, ((dtype, 1),), out, 1, (folded(x, 1),), twice, 3))
+        block = ArgMaxPipe(dtype, STEPS, out)
+        found.append(Case(f"argmax {dtype}", block, ((dtype, 1),), out, 1, (folded(x, 1),), twice, 3))
     return found
 
 
