@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,8 @@ def quiet(_what: str, _done: int, _total: int) -> None:
 
 def finn_schedule(graph: Graph) -> RtlSchedule:
     """FINN's folds with the depths that the sizing chooses."""
-    folds = {f"fc{i}": fold for i, fold in enumerate(FINN_FOLDS)}
-    return RtlSchedule(folds, size_design(lower(prepare(graph), RtlSchedule(folds))).depths)
+    loose = RtlSchedule({f"fc{i}": fold for i, fold in enumerate(FINN_FOLDS)}, levels=3)
+    return replace(loose, depths=size_design(lower(prepare(graph), loose)).depths)
 
 
 def demo_cnn() -> Graph:

@@ -32,12 +32,14 @@ class RtlSchedule:
     depths    by stream or window buffer: beats (words) that it holds
     multiply  by node: multipliers in look-up tables or in DSP blocks; absent: `auto`
     memory    by node: where its weights and window are kept; absent: `auto`
+    levels    adder levels between two registers of the multiply-accumulate trees; 0: no registers in them
     """
 
     folds: Mapping[str, Fold]
     depths: Mapping[str, int] = field(default_factory=dict)
     multiply: Mapping[str, MulStyle] = field(default_factory=dict)
     memory: Mapping[str, MemStyle] = field(default_factory=dict)
+    levels: int = 0
 
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON; `from_data` reads it back."""
@@ -46,6 +48,7 @@ class RtlSchedule:
             "depths": dict(self.depths),
             "multiply": dict(self.multiply),
             "memory": dict(self.memory),
+            "levels": self.levels,
         }
 
     @classmethod
@@ -71,8 +74,11 @@ class RtlSchedule:
             for name, value in data.get(key, {}).items():
                 if value not in allowed:
                     found.append(Diagnostic(f"schedule, {key} of {name}", repr(value), ", ".join(allowed)))
+        levels = data.get("levels", 0)
+        if levels != 0 and not _positive(levels):
+            found.append(Diagnostic("schedule, levels", repr(levels), "a whole number, 0 or more"))
         raise_all(InputError, found)
-        return cls(folds, dict(depths), dict(data.get("multiply", {})), dict(data.get("memory", {})))
+        return cls(folds, dict(depths), dict(data.get("multiply", {})), dict(data.get("memory", {})), levels)
 
 
 def _positive(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +44,8 @@ def schedule_of(graph: Graph, pick: int) -> RtlSchedule:
         if pick == 3:  # whole kernels at once, where there are kernels
             legal = [fold for fold in legal if fold.taps > 1] or legal
         folds[unit.name] = legal[(len(legal) * (pick + 1) // 4 + i * pick) % len(legal)]
-    loose = RtlSchedule(folds)
-    sizing = size_design(lower(prepare(graph), loose))
-    return RtlSchedule(folds, dict(sizing.depths))
+    loose = RtlSchedule(folds, multiply=dict.fromkeys(folds, "dsp" if pick == 2 else "auto"), levels=pick)
+    return replace(loose, depths=size_design(lower(prepare(graph), loose)).depths)
 
 
 @pytest.mark.parametrize("pick", [0, 1, 2, 3])

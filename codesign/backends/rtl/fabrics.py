@@ -12,10 +12,18 @@ from codesign.errors import UsageError
 # bits of distributed RAM per LUT: RAM32M gives 32 x 6 bits in 4 LUTs (xc7, xcup); TRELLIS_DPR16X4 gives 16 x 4 bits in
 # 4 LUTs and 2 more for the write port (ECP5); iCE40 has none.
 FABRICS: dict[str, Fabric] = {
-    "xc7": Fabric("xc7", lut_inputs=6, lutram_bits=48, bram_bits=36864, bram_width=72, dsp_a=25, dsp_b=18),
-    "xcup": Fabric("xcup", lut_inputs=6, lutram_bits=48, bram_bits=36864, bram_width=72, dsp_a=27, dsp_b=18),
-    "ecp5": Fabric("ecp5", lut_inputs=4, lutram_bits=10, bram_bits=18432, bram_width=36, dsp_a=18, dsp_b=18),
-    "ice40": Fabric("ice40", lut_inputs=4, lutram_bits=0, bram_bits=4096, bram_width=16, dsp_a=16, dsp_b=16),
+    "xc7": Fabric(
+        "xc7", lut_inputs=6, lutram_bits=48, bram_bits=36864, bram_width=72, dsp_a=25, dsp_b=18, adder_levels=3
+    ),
+    "xcup": Fabric(
+        "xcup", lut_inputs=6, lutram_bits=48, bram_bits=36864, bram_width=72, dsp_a=27, dsp_b=18, adder_levels=3
+    ),
+    "ecp5": Fabric(
+        "ecp5", lut_inputs=4, lutram_bits=10, bram_bits=18432, bram_width=36, dsp_a=18, dsp_b=18, adder_levels=2
+    ),
+    "ice40": Fabric(
+        "ice40", lut_inputs=4, lutram_bits=0, bram_bits=4096, bram_width=16, dsp_a=16, dsp_b=16, adder_levels=2
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Depths of FIFOs and window memories: none smaller would keep the interval and the latency of unlimited ones.
+"""Depths of FIFOs and window memories: with none smaller would every frame end as early as with unlimited ones.
 
 Two facts of max-plus recurrences make this a short search. A depth only ever adds terms to a maximum, so a larger one
 never makes any step later: what is possible stays possible when any depth grows. And the terms that depth D adds change
@@ -18,9 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codesign.backends.rtl.network import UNLIMITED, Network
-from codesign.backends.rtl.timing import CycleModel, DeadlockError, Timeline
-
-_FRAMES = 16  # a candidate that has not settled after so many is refused
+from codesign.backends.rtl.timing import CycleModel, Timeline
 
 
 @dataclass(frozen=True)
@@ -42,12 +40,12 @@ class Sizing:
 def size_fifos(network: Network, links: Mapping[str, Storage]) -> Sizing:
     """Choose the depths of `links`; the other links of the network keep theirs.
 
-    Every depth is the least with which, given the others, the interval and the latency of the first frame stay those
-    of unlimited depths. The links on which a frame has the most bits are shrunk first, the others having no limit yet:
-    what must be stored of a frame may thus move to where it is small. (Where steps before the first take can delay it,
-    latency, which counts from it, may become shorter, and then a depth may be more than the least.) Deterministic.
-    Raises DeadlockError when not even unlimited depths let the frames pass, ValueError for a link that the network
-    does not have.
+    Every depth is the least with which, given the others, the interval stays that of unlimited depths, and every frame
+    ends as early (with the input throttled to the interval). The links on which a frame has the most bits are shrunk
+    first, the others having no limit yet: what must be stored of a frame may thus move to where it is small. (Where
+    steps before the first take can delay it, latency, which counts from it, may become shorter, and then a depth may be
+    more than the least.) Deterministic. Raises DeadlockError when not even unlimited depths let the frames pass,
+    ValueError for a link that the network does not have.
     """
     unknown = set(links) - {link.name for link in network.links}
     if unknown:
@@ -75,7 +73,7 @@ def size_fifos(network: Network, links: Mapping[str, Storage]) -> Sizing:
 
 
 def _unlimited(model: CycleModel, links: Mapping[str, Storage]) -> tuple[Timeline, int]:
-    """The steady run without limits, and the period that its input is throttled to.
+    """The steady run without limits, of twice the frames that settle it, and the period that its input is throttled to.
 
     That is the ideal interval, or, when the links with a fixed depth do not allow it, the smallest whole number of
     cycles that is found to let the run settle.
@@ -86,18 +84,18 @@ def _unlimited(model: CycleModel, links: Mapping[str, Storage]) -> tuple[Timelin
         run = model.steady(depths, period)
         assert run.interval is not None
         if run.settled:
-            return run, period
+            return model.simulate(2 * len(run.completions), period, depths), period
         period = max(period + 1, math.ceil(run.interval))
 
 
 def _as_good(model: CycleModel, depths: Mapping[str, int], period: int, goal: Timeline) -> Timeline | None:
-    """The steady run with `depths` if it is as fast as `goal`, else None. One frame says no in most cases."""
-    try:
-        if model.simulate(1, period, depths).latency_cycles > goal.latency_cycles:
-            return None
-        run = model.steady(depths, period, _FRAMES)
-    except DeadlockError:
-        return None
-    assert run.interval is not None
+    """The run with `depths` if no frame ends later than in `goal` and it has settled, else None."""
     assert goal.interval is not None
-    return run if run.settled and run.interval <= goal.interval else None
+    few = max(len(goal.completions) // 2, 1)  # enough for nearly all
+    for latest in (goal.completions[:few], goal.completions):
+        run = model.simulate_if(latest, period, depths)
+        if run is None:
+            return None
+        if run.interval is not None:
+            return run if run.interval <= goal.interval else None
+    return None

@@ -234,6 +234,7 @@ def _linear(unit: Unit, fold: Fold, schedule: RtlSchedule) -> tuple[Block, tuple
         mac: Block = MacDepthwise(
             weights=weights.value.reshape(outputs, -1), weight_type=weights.type.dtype, bias=bias,
             in_type=in_type, acc_type=acc_type, lanes=fold.pe, mul_style=schedule.multiply.get(unit.name, "auto"),
+            mul_reg=schedule.levels > 0,
         )  # fmt: skip
     else:
         # A step of the parallel window holds `simd` channels of every kernel position: the order of its weights.
@@ -242,6 +243,7 @@ def _linear(unit: Unit, fold: Fold, schedule: RtlSchedule) -> tuple[Block, tuple
             weights=steps.reshape(outputs, -1), weight_type=weights.type.dtype, bias=bias,
             in_type=in_type, acc_type=acc_type, pe=fold.pe, simd=fold.simd * fold.taps,
             mul_style=schedule.multiply.get(unit.name, "auto"), mem_style=schedule.memory.get(unit.name, "auto"),
+            mul_reg=schedule.levels > 0, tree_stride=schedule.levels,
         )  # fmt: skip
     return _window(unit, fold, schedule), (mac,)
 

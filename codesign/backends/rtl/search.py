@@ -74,7 +74,7 @@ class Problem:
         styles: tuple[MulStyle, ...] = ("lut", "dsp") if multiplies and self.limits.get("dsp", 0) >= 1 else ("lut",)
         for fold in unit.legal_folds():
             for style in styles:
-                schedule = RtlSchedule({unit.name: fold}, multiply={unit.name: style})
+                schedule = RtlSchedule({unit.name: fold}, multiply={unit.name: style}, levels=self.fabric.adder_levels)
                 engine, pipes = unit_blocks(unit, fold, schedule)
                 width = unit.out_lanes(fold) * unit.out_type.dtype.bits
                 blocks = (engine, *pipes, Fifo(width=width, depth=4, style="auto"))
@@ -109,8 +109,9 @@ class Problem:
     def schedule(self, choice: Choice, depths: Mapping[str, int] | None = None) -> RtlSchedule:
         """The choice as a schedule."""
         pairs = [(unit.name, option) for unit, option in zip(self.units, choice.options, strict=True)]
-        multiply = {name: option.multiply for name, option in pairs if option.multiply == "dsp"}
-        return RtlSchedule({name: option.fold for name, option in pairs}, dict(depths or {}), multiply)
+        multiply = {unit.name: o.multiply for unit, o in zip(self.units, choice.options, strict=True) if unit.macs()}
+        folds = {name: option.fold for name, option in pairs}
+        return RtlSchedule(folds, dict(depths or {}), multiply, levels=self.fabric.adder_levels)
 
     def smallest(self, interval: int, speed: float = 0.0) -> Choice | None:
         """The design of least cost with no unit slower than `interval`; None when some unit cannot keep it.

@@ -79,6 +79,10 @@ static void advance(Actor &a, Run &run)
             const int64_t usable = l.returned_at[k] + 1;
             if (usable > t) { t = usable; wait = &l.room_wait; }
         }
+        if (e == take) {
+            if (run.origin < 0) run.origin = t;
+            run.starts[frame] = t;
+        }
         if (wait == &a.input_wait) a.input_bound = frame;
         if (wait && frame == frames - 1) *wait += t - ready;
 
@@ -96,12 +100,8 @@ static void advance(Actor &a, Run &run)
             l.started_at[l.started++] = t;
             if (l.sink >= 0) continue;
             l.returned_at[l.returned++] = t + l.latency + 1;
-            if (run.latest && l.started == (frame + 1) * l.tokens)
+            if (run.latest && run.origin >= 0 && l.started == (frame + 1) * l.tokens)
                 run.late |= t + l.latency + 1 - run.origin > run.latest[frame];
-        }
-        if (e == take) {
-            if (run.origin < 0) run.origin = t;
-            run.starts[frame] = t;
         }
         now = t;
         if (++e == events) {

@@ -26,6 +26,7 @@ __all__ = ["UNLIMITED", "Actor", "CycleModel", "DeadlockError", "Link", "Network
 
 
 _SOURCE = Path(__file__).with_name("timing.cpp")
+_LATE = -2  # what simulate_network returns when a frame is late
 
 
 class DeadlockError(CodesignError):
@@ -118,6 +119,20 @@ class CycleModel:
 
         Raises DeadlockError when the frames cannot be finished.
         """
+        run = self._run(frames, period, depths, None)
+        assert run is not None
+        return run
+
+    def simulate_if(self, latest: IntArray, period: int, depths: Mapping[str, int]) -> Timeline | None:
+        """Run as many frames as `latest` has; None as soon as one completes later than it says, or on a deadlock."""
+        try:
+            return self._run(len(latest), period, depths, latest)
+        except DeadlockError:
+            return None
+
+    def _run(
+        self, frames: int, period: int, depths: Mapping[str, int] | None, latest: IntArray | None
+    ) -> Timeline | None:
         depth = {link.name: link.depth for link in self.network.links} | dict(depths or {})
         links = (_Link * len(self.network.links))()
         started = [np.empty((frames, column.tokens), np.int64) for column in self._columns]
@@ -135,8 +150,10 @@ class CycleModel:
             a.n_in, a.n_out, a.ends, a.input_bound = len(self._ins[i]), len(self._outs[i]), ends[i].ctypes.data, -1
         starts = np.empty(frames, np.int64)
         queue = np.empty(len(actors) + 1, np.int64)
-        scratch = (starts.ctypes.data, queue.ctypes.data)
-        origin = _kernel()(actors, len(actors), links, len(links), frames, period, *scratch)
+        arrays = (None if latest is None else latest.ctypes.data, starts.ctypes.data, queue.ctypes.data)
+        origin = _kernel()(actors, len(actors), links, len(links), frames, period, *arrays)
+        if origin == _LATE:
+            return None
         if origin < 0:
             raise DeadlockError(*self._blocked(actors, links, frames, depth))
         for cycles in (starts, ends, *started, *returned):
@@ -227,7 +244,7 @@ def _interval(returned: list[IntArray], history: int, period: int, bound: int) -
     """
     frames = len(returned[0])
     history = max(history, 1)
-    for c in range(1, frames - history):
+    for c in range(1, frames - history + 1):
         shift = int(returned[0][-1, 0] - returned[0][-1 - c, 0])
         if shift != c * period and (shift < c * period or bound >= frames - c):
             continue
@@ -249,5 +266,5 @@ def _kernel() -> Any:
     library = ctypes.CDLL(str(toolchain.cached("timing", key, compile_into) / "timing.so"))
     simulate = library.simulate_network
     simulate.restype = ctypes.c_int64
-    simulate.argtypes = (ctypes.c_void_p, ctypes.c_int64) * 2 + (ctypes.c_int64,) * 2 + (ctypes.c_void_p,) * 2
+    simulate.argtypes = (ctypes.c_void_p, ctypes.c_int64) * 2 + (ctypes.c_int64,) * 2 + (ctypes.c_void_p,) * 3
     return simulate

@@ -24,14 +24,15 @@ POPCOUNT = resource_dir("hw") / "tb" / "cs_popcount.h"
 
 TIME_LIMIT_S = 1800.0  # for one call of a compiler
 
-# Two-state simulation of one clock; what the linter says of style is the linter's business, not the user's.
+# Two-state simulation of one clock, whose registers start with random values (a design must not count on zeros).
+# What the linter says of style is the linter's business, not the user's.
 _VERILATE = (
-    *("--cc", "--prefix", "Vtop", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--assert", "--no-timing"),
+    *("--cc", "--prefix", "Vtop", "-O3", "--x-assign", "fast", "--x-initial", "unique", "--assert", "--no-timing"),
     *("-Wno-fatal", "-Wno-lint", "-Wno-style"),
 )
 # Every x86-64 processor since 2008 counts bits in one instruction, but no compiler uses it unasked.
 _COMPILE = ("-std=c++17", "-w", *(("-mpopcnt",) if platform.machine() == "x86_64" else ()))
-_FAST, _SLOW = "-O2", "-O0"  # code that runs in every cycle, and code that runs once: half of the text each
+_FAST, _SLOW, _LIBRARY = "-O3", "-O0", "-O1"  # code that runs in every cycle; once (half of the text); hardly ever
 _RUNTIME = ("verilated.cpp", "verilated_dpi.cpp", "verilated_threads.cpp")
 _RUNTIME_TRACE = ("verilated_fst_c.cpp",)
 
@@ -140,18 +141,18 @@ class _Build:
     def runtime_library(self) -> Path:
         """The directory with Verilator's own C++ as object files: the same for all designs, and slow to compile."""
         names = [*_RUNTIME, *(_RUNTIME_TRACE if self.trace else ())]
-        key = toolchain.digest("runtime", *self.identity, _FAST, *_COMPILE, *names)
+        key = toolchain.digest("runtime", *self.identity, _LIBRARY, *_COMPILE, *names)
 
         def make(entry: Path) -> None:
             for name in names:
                 log = toolchain.cache_dir() / "logs" / f"{name}-{key[:12]}.log"
-                self.compile(self.include / name, entry / f"{name}.o", [_FAST], log)
+                self.compile(self.include / name, entry / f"{name}.o", [_LIBRARY], log)
 
         return toolchain.cached("runtime", key, make)
 
     def link(self, objects: Sequence[Path], model: Model, log: Path) -> None:
         libraries = ["-lpthread", *(["-lz", "-llz4"] if self.trace else [])]
-        arguments: list[str | Path] = [*objects, "-o", model.program, *libraries]
+        arguments: list[str | Path] = [*objects, "-s", "-o", model.program, *libraries]
         toolchain.run(self.compiler, arguments, cwd=model.program.parent, log=log, time_limit_s=TIME_LIMIT_S)
 
 

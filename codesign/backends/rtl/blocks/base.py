@@ -29,6 +29,7 @@ class Fabric:
     bram_bits      bits of one block RAM
     bram_width     its widest port
     dsp_a, dsp_b   widths of the two operands of a multiplier block, signed
+    adder_levels   levels of an adder tree that fit between two registers at the clocks that targets of the family have
     """
 
     name: str
@@ -38,6 +39,7 @@ class Fabric:
     bram_width: int
     dsp_a: int
     dsp_b: int
+    adder_levels: int
 
 
 class Block(Protocol):
