@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streaming_networks import Deadlock, chain, fork_join, naive, networks
 
 from codesign.backends.rtl.network import UNLIMITED, Actor, Link, Network, compress
 from codesign.backends.rtl.timing import CycleModel, DeadlockError, Timeline, Wait
+from tests.unit.streaming_networks import Deadlock, chain, fork_join, naive, networks
 
 
 def equal(run: Timeline, expected: dict[str, Any]) -> None:
@@ -184,6 +184,16 @@ def test_deadlock_names_every_waiting_actor() -> None:
     ]
     assert caught.value.exit_status == 2
     CycleModel(fork_join(8)).simulate(3)
+
+
+def test_a_run_ends_with_the_first_late_frame() -> None:
+    model = CycleModel(chain(latency=1, depth=3))
+    in_time = model.simulate_if(np.array([6, 10]), 0, {})
+    assert in_time is not None
+    assert in_time.completions.tolist() == [6, 10]
+    assert model.simulate_if(np.array([6, 9]), 0, {}) is None
+    assert model.simulate_if(np.array([6, 10]), 0, {"x": 2}) is None
+    assert CycleModel(fork_join(2)).simulate_if(np.array([1000]), 0, {}) is None  # a deadlock
 
 
 def test_what_is_no_network_is_refused_completely() -> None:
