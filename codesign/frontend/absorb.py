@@ -83,7 +83,7 @@ def orient(builder: Builder, real: Real, origin: str) -> Real:
 
 
 def scale_channels(
-    builder: Builder, value: Value, factors: IntArray, bias: IntArray | None, origin: str, suffix: str
+    builder: Builder, value: Value, factors: IntArray, bias: IntArray | None, origin: str, helper: str
 ) -> Value:
     """factors * value + bias per channel, as a 1x1 depthwise convolution; any shape, kept."""
     shape, channels = value.shape, value.channels
@@ -91,7 +91,7 @@ def scale_channels(
     ends = image.lo * factors, image.hi * factors
     bounds = np.minimum(*ends), np.maximum(*ends)
     scaled = builder.emit_linear(
-        Conv2d(groups=channels), image, factors.reshape(-1, 1, 1, 1), origin, image.shape, bounds, suffix=suffix
+        Conv2d(groups=channels), image, factors.reshape(-1, 1, 1, 1), origin, image.shape, bounds, helper=helper
     )
     if bias is not None:
         scaled.add_bias(bias)

@@ -48,7 +48,8 @@ def import_brevitas(module: Any, example: Any, where: str = "") -> Imported:
             "an example input of the right shape, with a batch axis",
         ) from error
     model = _export(torch, module, examples, where)
-    graph, ctx = convert(model, where)
+    paths = {name for name, _ in module.named_modules(remove_duplicate=False)}
+    graph, ctx = convert(model, where, paths)
     return Imported(graph, TorchSource(module), (*notes, *ctx.notes), tuple(ctx.probes))
 
 
@@ -128,7 +129,7 @@ class TorchSource:
         import torch
 
         seen: dict[str, list[RealArray]] = {}
-        modules = dict(self._module.named_modules())
+        modules = dict(self._module.named_modules(remove_duplicate=False))
         hooks = []
         for path in {p.module for p in probes if p.module in modules}:
 

@@ -75,7 +75,7 @@ def _one_type(ctx: Context, values: list[Value], origin: str) -> list[Value]:
             origin,
             v.shape,
             (v.lo, v.hi),
-            suffix="widen",
+            helper="widen",
             consts={"multiplier": one, "shift": zero},
             dtype=common,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.frontend.draft import Builder, Value
+from codesign.frontend.names import module_path
 from codesign.frontend.problems import Refusal, bad
 from codesign.frontend.rational import Rationals
 from codesign.frontend.real import Real
@@ -86,7 +87,7 @@ class Context:
     annotated  integer types that the file gives to tensors (FINN)
     axes       source_axes of each input; declared: the inputs that a quantiser has turned into integers
     batch      the batch size that the file was exported with
-    calls      how often each module has been seen
+    calls      how often each module has been seen; modules: the module paths of the source, where they are known
     """
 
     items: dict[str, Item] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class Context:
     batch: int = 1
     opset: int = 13
     calls: dict[str, int] = field(default_factory=dict)
+    modules: Collection[str] = ()
 
     def item(self, name: str) -> Item:
         """A tensor; Refusal when nothing computes it."""
@@ -145,8 +147,9 @@ class Context:
         """The name of an optional input, or None."""
         return node.inputs[index] if len(node.inputs) > index and node.inputs[index] else None
 
-    def probe(self, node: OnnxNode, real: Real, module: str) -> None:
+    def probe(self, node: OnnxNode, real: Real) -> None:
         """Remember that `real` is what the node's output is, for the comparison with the source."""
+        module = module_path(node.name, self.modules)
         call = self.calls.get(module, 0)
         self.calls[module] = call + 1
         term = real.only

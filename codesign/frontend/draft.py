@@ -114,15 +114,21 @@ class Builder:
         bounds: tuple[IntArray, IntArray],
         *,
         suffix: str = "",
+        helper: str = "",
         consts: Mapping[str, IntArray] | None = None,
         dtype: IntType | None = None,
         quant: Quant | None = None,
     ) -> Value:
-        """A new node; `consts` become constants named after it. Raises Refusal when the values need over 32 bits."""
+        """A new node; `consts` become constants named after it. Raises Refusal when the values need over 32 bits.
+
+        It is named after its origin, with `suffix` where that name is taken; a node that the user's layer does not
+        consist of, but needs, is a `helper` and named ORIGIN.HELPER.
+        """
         lo, hi = int(bounds[0].min()), int(bounds[1].max())
         if max(hi, -lo - 1).bit_length() > 31 + (lo >= 0):
             raise Refusal(f"values from {lo} to {hi}", "values of at most 32 bits", "narrower weights or activations")
-        value = Value(self.name(origin, suffix or type(op).__name__.lower()), shape, *bounds, dtype)
+        wanted = f"{origin}.{helper}" if helper else origin
+        value = Value(self.name(wanted, suffix or type(op).__name__.lower()), shape, *bounds, dtype)
         self.drafts.append(_Draft(value, op, inputs, consts or {}, origin, quant))
         return value
 
@@ -135,10 +141,10 @@ class Builder:
         shape: tuple[int, ...],
         bounds: tuple[IntArray, IntArray],
         *,
-        suffix: str = "",
+        helper: str = "",
     ) -> Value:
         """A new Conv2d or Dense, whose weights and bias stay adjustable."""
-        value = self.emit(op, [x], origin, shape, bounds, suffix=suffix)
+        value = self.emit(op, [x], origin, shape, bounds, helper=helper)
         value.weights = weights
         return value
 
@@ -154,7 +160,7 @@ class Builder:
             bounds = regroup(x.lo, size, shape[-1]), regroup(x.hi, size, shape[-1])
         except ValueError:
             bounds = interval(int(x.lo.min()), int(x.hi.max()))
-        return self.emit(Reshape(shape), [x], origin, shape, bounds, suffix="reshape", dtype=x.dtype)
+        return self.emit(Reshape(shape), [x], origin, shape, bounds, helper="reshape", dtype=x.dtype)
 
     def finish(self, outputs: Sequence[Port], quants: Mapping[str, Quant]) -> Graph:
         """The verified graph; `quants` overrides the meaning of values by name."""

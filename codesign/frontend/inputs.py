@@ -113,7 +113,7 @@ def declare_input(ctx: Context, real: Real, steps: Steps, origin: str) -> Real:
             origin,
             value.shape,
             interval(low, high),
-            suffix="clamp",
+            helper="clamp",
             consts={"levels": levels},
             dtype=dtype,
             quant=quant,

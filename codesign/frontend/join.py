@@ -241,4 +241,4 @@ def _times(ctx: Context, x: Value, m: IntArray, origin: str) -> Value:
     out = IntType.smallest(int(bounds[0].min()), int(bounds[1].max()))
     consts = {"multiplier": m, "shift": np.array([0])}
     op = Requant(out, Rounding.HALF_UP)
-    return ctx.builder.emit(op, [x], origin, x.shape, bounds, suffix="scale", consts=consts, dtype=out)
+    return ctx.builder.emit(op, [x], origin, x.shape, bounds, helper="scale", consts=consts, dtype=out)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 # Modules that exist only while a model is exported.
 _PROXIES = ("export_handler", "activation_impl")
 
 
-def module_path(node_name: str) -> str:
+def module_path(node_name: str, modules: Collection[str] = ()) -> str:
     """'/features/features.0/act_quant/export_handler/Quant' -> 'features.0.act_quant'; '' for other names.
 
-    TorchScript writes one part per module; a part that repeats its parent's name (a Sequential) replaces it.
+    TorchScript writes one part per module; a part that repeats its parent's name (a Sequential) replaces it. A module
+    that is used in several places carries the name of one of them behind the others: the known module wins.
     """
     if not node_name.startswith("/"):
         return ""
@@ -21,12 +24,14 @@ def module_path(node_name: str) -> str:
             path[-1] = part
         else:
             path.append(part)
-    return ".".join(path)
+    names = ".".join(path).split(".")
+    suffixes = (".".join(names[i:]) for i in range(len(names)))
+    return next((s for s in suffixes if s in modules), ".".join(names))
 
 
-def layer_name(node_name: str, op: str, output: str) -> str:
+def layer_name(node_name: str, op: str, output: str, modules: Collection[str] = ()) -> str:
     """What diagnostics and reports call a node: its module, else its own name, else its operator and output."""
-    path = module_path(node_name)
+    path = module_path(node_name, modules)
     if path:
         return path.removesuffix(".act_quant").removesuffix(".weight_quant").removesuffix(".bias_quant")
     return node_name.strip("/") or f"{op} {output}"

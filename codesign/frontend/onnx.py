@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,13 @@ def read_model(path: Path) -> Any:
     return model
 
 
-def convert(model: Any, where: str) -> tuple[Graph, Context]:
-    """The integer graph of a model. Raises InputError or UnsupportedError with one finding per layer."""
-    ctx = Context(opset=next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 13))
+def convert(model: Any, where: str, modules: Collection[str] = ()) -> tuple[Graph, Context]:
+    """The integer graph of a model. Raises InputError or UnsupportedError with one finding per layer.
+
+    where    what the user calls the model; modules: the module paths of its source, to name the layers by
+    """
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 13)
+    ctx = Context(opset=opset, modules=modules)
     nodes = _prepare(ctx, model)
     _demand_quantisers(ctx, nodes, where)
     wrong: list[Diagnostic] = []
@@ -126,7 +130,7 @@ def _prepare(ctx: Context, model: Any) -> list[OnnxNode]:
     nodes = []
     for proto in model.graph.node:
         attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
-        layer = layer_name(proto.name, proto.op_type, proto.output[0] if proto.output else "")
+        layer = layer_name(proto.name, proto.op_type, proto.output[0] if proto.output else "", ctx.modules)
         node = OnnxNode(
             proto.op_type, proto.domain, proto.name, tuple(proto.input), tuple(proto.output), attributes, layer
         )
@@ -247,8 +251,10 @@ def _fold(ctx: Context, node: OnnxNode) -> list[Array]:
 
 
 def _outputs(ctx: Context, model: Any, refuse: Any) -> tuple[list[Port], dict[str, Quant]]:
+    """The ports of the computed outputs; constant ones (the scale of a QuantTensor) are taken out of the model."""
     ports: list[Port] = []
     quants: dict[str, Quant] = {}
+    constants = [o for o in model.graph.output if isinstance(ctx.items.get(o.name), (np.ndarray, QuantConst))]
     for output in model.graph.output:
         item = ctx.items.get(output.name)
         if isinstance(item, Real):
@@ -256,6 +262,8 @@ def _outputs(ctx: Context, model: Any, refuse: Any) -> tuple[list[Port], dict[st
                 ports.append(ends.output_port(ctx, output.name, item, quants))
             except Refusal as refusal:
                 refuse(refusal, f"output {output.name}")
-        elif item is None or isinstance(item, (np.ndarray, QuantConst)):
+        elif item is None or len(constants) == len(model.graph.output):
             refuse(Refusal("an output that no layer computes", "a computed output", bad=True), f"output {output.name}")
+    for output in constants:
+        model.graph.output.remove(output)
     return ports, quants

@@ -28,27 +28,28 @@ def quantize_linear(ctx: Context, node: OnnxNode) -> list[Item]:
         values = ctx.constant(node.inputs[0], "the quantised constant").astype(np.float32)
         u = np.rint(values / scale.reshape(shape)) + zero.reshape(_axis_shape(zero, axis, values.ndim))
         return [np.clip(u, lo, hi).astype(zero.dtype)]
-    lo, hi = _narrowed(ctx, node.outputs[0], lo, hi)
+    lo, hi, tensor = _narrowed(ctx, node.outputs[0], lo, hi)
     dtype = IntType.smallest(lo, hi)
     rank = len(ctx.real(node.inputs[0]).shape) + 1
     scale, zero = (x.reshape(_axis_shape(x, axis, rank)) for x in (scale, zero))
     result = apply_quantiser(ctx, node, scale, zero.astype(np.int64), lo, hi, dtype, "ROUND")
     # Downstream of QuantizeLinear the user's tensor is the integer itself.
-    ctx.probes[-1] = replace(ctx.probes[-1], a=constant(1), b=constant(0))
+    ctx.probes[-1] = replace(ctx.probes[-1], tensor=tensor, a=constant(1), b=constant(0))
     return [Real.of(result.value, constant(1), constant(0), result.layout)]
 
 
-def _narrowed(ctx: Context, tensor: str, lo: int, hi: int) -> tuple[int, int]:
-    """The range left by a Clip with constant limits that alone reads the integers."""
+def _narrowed(ctx: Context, tensor: str, lo: int, hi: int) -> tuple[int, int, str]:
+    """The range left by a Clip with constant limits that alone reads the integers, and the tensor that has it."""
     readers = ctx.readers.get(tensor, [])
-    if len(readers) == 1 and readers[0].op == "Clip":
-        limits = [ctx.optional(readers[0], i) for i in (1, 2)]
-        values = [ctx.items.get(n) if n else None for n in limits]
-        if isinstance(values[0], np.ndarray):
-            lo = max(lo, int(values[0]))
-        if isinstance(values[1], np.ndarray):
-            hi = min(hi, int(values[1]))
-    return lo, hi
+    if len(readers) != 1 or readers[0].op != "Clip":
+        return lo, hi, tensor
+    names = [ctx.optional(readers[0], i) for i in (1, 2)]
+    low, high = (ctx.items.get(n) if n else None for n in names)
+    if isinstance(low, np.ndarray):
+        lo = max(lo, int(low))
+    if isinstance(high, np.ndarray):
+        hi = min(hi, int(high))
+    return lo, hi, readers[0].outputs[0]
 
 
 def _axis_shape(values: Array, axis: int, rank: int) -> Sequence[int]:

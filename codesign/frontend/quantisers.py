@@ -12,7 +12,6 @@ from codesign.frontend.absorb import Steps
 from codesign.frontend.context import Array, Context, Item, OnnxNode, QuantConst
 from codesign.frontend.inputs import declare_input
 from codesign.frontend.join import quantise_sum
-from codesign.frontend.names import module_path
 from codesign.frontend.problems import Refusal, bad
 from codesign.frontend.rational import Rationals, compact, constant, listed, rationals
 from codesign.frontend.real import Real
@@ -146,7 +145,7 @@ def finish(ctx: Context, node: OnnxNode, real: Real, steps: Steps) -> Real:
     """Quantise, and remember the place for the comparison with the source."""
     quantise = declare_input if real.raw else quantise_sum
     result = quantise(ctx, real, steps, node.layer)
-    ctx.probe(node, result, module_path(node.name))
+    ctx.probe(node, result)
     return result
 
 

@@ -99,8 +99,11 @@ def _operators(domain: str) -> list[Any]:
     return [Quant, IntQuant, BipolarQuant, Trunc, MultiThreshold]
 
 
-def _batch_normalization() -> Any:
-    """BatchNormalization in evaluation: before opset 14 ONNX's own evaluator takes a momentum for training mode."""
+def _standard_operators() -> list[Any]:
+    """Operators of the standard domain that ONNX's own evaluator computes otherwise or not at all in older opsets.
+
+    BatchNormalization: before opset 14 it takes a momentum for training mode. (De)QuantizeLinear: none in opset 13.
+    """
     from onnx.reference.op_run import OpRun
 
     class BatchNormalization(OpRun):  # type: ignore[misc]
@@ -110,7 +113,28 @@ def _batch_normalization() -> Any:
             gamma, beta, mean, var = (p.reshape(-1, *[1] * (x.ndim - 2)) for p in (gamma, beta, mean, var))
             return ((gamma * (x - mean) / np.sqrt(var + np.float32(epsilon)) + beta).astype(x.dtype),)
 
-    return BatchNormalization
+    class QuantizeLinear(OpRun):  # type: ignore[misc]
+        op_domain = ""
+
+        def _run(self, x: Any, scale: Any, zero: Any = None, axis: int = 1, **_: Any) -> Any:
+            zero = np.zeros(1, dtype=np.uint8) if zero is None else zero
+            q = np.rint(x / _along(scale, axis, x.ndim)) + _along(zero, axis, x.ndim)
+            limits = np.iinfo(zero.dtype)
+            return (np.clip(q, limits.min, limits.max).astype(zero.dtype),)
+
+    class DequantizeLinear(OpRun):  # type: ignore[misc]
+        op_domain = ""
+
+        def _run(self, x: Any, scale: Any, zero: Any = None, axis: int = 1, **_: Any) -> Any:
+            offset = 0 if zero is None else _along(zero, axis, x.ndim).astype(np.int64)
+            return (((x.astype(np.int64) - offset) * _along(scale, axis, x.ndim)).astype(scale.dtype),)
+
+    return [BatchNormalization, QuantizeLinear, DequantizeLinear]
+
+
+def _along(values: Any, axis: int, rank: int) -> Any:
+    """A per-axis parameter, shaped to broadcast."""
+    return values if values.size == 1 else values.reshape([-1 if i == axis % rank else 1 for i in range(rank)])
 
 
 class OnnxSource:
@@ -128,7 +152,7 @@ class OnnxSource:
 
         domains = {node.domain for node in self._model.graph.node} - {"", "ai.onnx", "ai.onnx.ml"}
         operators = [op for domain in sorted(domains) for op in _operators(domain)]
-        operators.append(_batch_normalization())
+        operators += _standard_operators()
         model = type(self._model)()
         model.CopyFrom(self._model)
         # FINN's files use its domain without importing it, which the evaluator insists on.
