@@ -11,6 +11,7 @@ from codesign.ir.graph import Graph
 from codesign.passes.dense_to_conv import dense_to_conv
 from codesign.passes.double_add import double_add
 from codesign.passes.expand_dilation import expand_dilation
+from codesign.passes.flatten_early import flatten_early
 from codesign.passes.fold_reshapes import fold_reshapes
 from codesign.passes.groups_to_dense import groups_to_dense
 from codesign.passes.mean_to_sum import mean_to_sum
@@ -39,6 +40,7 @@ PIPELINE: tuple[Pass, ...] = (
     merge_thresholds,
     merge_bias_into_threshold,  # after all thresholds are there
     fold_reshapes,
+    flatten_early,  # where the Reshape stands directly behind
     remove_identity,
 )
 
