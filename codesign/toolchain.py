@@ -28,6 +28,7 @@ from pathlib import Path
 from codesign.errors import Diagnostic, ToolError
 
 LINES_KEPT = 200  # of a tool's output, for `Completed.lines`; the log file has all of them
+ENTRIES_KEPT = 500  # of each kind in the cache; a compiled model has a few hundred kilobytes
 LINES_SHOWN = 8  # of a failing tool's output, in the error
 
 
@@ -254,10 +255,12 @@ def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
     """The directory `kind`/`key` of the cache, made by `make(empty directory)` when it is not there.
 
     It is made aside and renamed, so an entry is either whole or absent; when two processes make the same entry, the
-    first one stays. What `make` raises leaves no trace.
+    first one stays. What `make` raises leaves no trace. Of each kind the ENTRIES_KEPT that were used last are kept.
     """
     entry = cache_dir() / kind / key
     if entry.is_dir():
+        with contextlib.suppress(OSError):  # not the owner, or just forgotten by another process
+            os.utime(entry)
         return entry
     entry.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=entry.parent))
@@ -271,4 +274,13 @@ def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
                 raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+    _forget_oldest(entry.parent)
     return entry
+
+
+def _forget_oldest(kind: Path) -> None:
+    entries = [path for path in kind.iterdir() if not path.name.startswith(".")]
+    with contextlib.suppress(OSError):  # another process may be at the same
+        entries.sort(key=lambda path: path.stat().st_mtime)
+        for path in entries[:-ENTRIES_KEPT]:
+            shutil.rmtree(path, ignore_errors=True)

@@ -31,7 +31,11 @@ module cs_stream_monitor #(
 
   always_ff @(posedge clk_i) begin
     waiting_q <= 1'b0;
-    if (rst_ni) begin
+    if (!rst_ni) begin
+      beats_q <= 0;
+      blocked_q <= 0;
+      starved_q <= 0;
+    end else begin
       if (waiting_q && !valid_i) $error("stream %s: valid was withdrawn before ready came", Name);
       if (waiting_q && valid_i && data_i != data_q) $error("stream %s: data changed before it was taken", Name);
       if (valid_i && ready_i) beats_q <= beats_q + 1;

@@ -128,6 +128,8 @@ int main(int argc, char** argv) {
   std::vector<uint64_t> stamps(2 * frames, kNever);
 
   VerilatedContext context;
+  context.randReset(2);  // registers without a reset start with random values, of this seed
+  context.randSeed(int(options.number("seed", 1) % 0x7FFFFFFF + 1));
   context.fatalOnError(false);  // a failed assertion ends the loop below, and the counters are still reported
 #ifdef CS_TRACE
   context.traceEverOn(true);

@@ -53,6 +53,14 @@ def test_a_broken_rule_ends_the_run(tmp_path: Path, fault: int, text: str) -> No
     assert found == text
 
 
+def test_registers_do_not_start_at_zero(tmp_path: Path) -> None:
+    data = toy.inputs(2)
+    model = faulty(tmp_path, toy.FAULT_RESET)
+    outputs = [model.run(data, toy.BEATS, seed=seed).outputs for seed in (1, 2, 3)]
+    assert not all(np.array_equal(out, toy.expected(data)) for out in outputs)
+    assert not np.array_equal(outputs[0], outputs[1]) or not np.array_equal(outputs[0], outputs[2])
+
+
 def test_the_cycle_limit_keeps_what_was_completed(tmp_path: Path) -> None:
     data = toy.inputs(10)
     model = faulty(tmp_path, 0)

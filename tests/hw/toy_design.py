@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 SOURCES = [HERE / "toy_top.sv", HERE / "toy_monitors.sv"]
 TOP = "toy_top"
 BEATS = 16
-FAULT_DEADLOCK, FAULT_DATA, FAULT_LAST, FAULT_VALID, FAULT_FINISH = 1, 2, 3, 4, 5
+FAULT_DEADLOCK, FAULT_DATA, FAULT_LAST, FAULT_VALID, FAULT_FINISH, FAULT_RESET = 1, 2, 3, 4, 5, 6
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -1,6 +1,7 @@
 // A design to test the simulator with: two FIFOs with an adder between them, its constants from config.mem.
 // config.mem holds the frame's beats, the number to add, and a fault to show: 0 none; 1 the second FIFO takes nothing;
-// 2 output data changes while it waits; 3 tlast comes one beat early; 4 valid is withdrawn; 5 $finish.
+// 2 output data changes while it waits; 3 tlast comes one beat early; 4 valid is withdrawn; 5 $finish;
+// 6 the data depends on a register that is never reset.
 module toy_top (
   input  logic        aclk,
   input  logic        aresetn,
@@ -20,6 +21,7 @@ module toy_top (
   logic [23:0] front_data;
   logic [39:0] back_data;
   logic [31:0] beat_q, waited_q;
+  logic [7:0]  loose_q;
 
   toy_fifo #(.Width(24)) u_front (
     .clk_i(aclk), .rst_ni(aresetn),
@@ -34,7 +36,8 @@ module toy_top (
   assign front_ready = back_open && config_q[2] != 1;
   assign back_ready = m_axis_tready;
   assign m_axis_tvalid = back_valid && !(config_q[2] == 4 && waited_q > 2);
-  assign m_axis_tdata = config_q[2] == 2 ? back_data + {8'b0, waited_q} : back_data;
+  assign m_axis_tdata = config_q[2] == 2 ? back_data + {8'b0, waited_q}
+                      : config_q[2] == 6 ? back_data + {32'b0, loose_q} : back_data;
   assign m_axis_tlast = beat_q == config_q[0] - (config_q[2] == 3 ? 2 : 1);
 
   always_ff @(posedge aclk) begin
@@ -42,6 +45,7 @@ module toy_top (
       beat_q <= 0;
       waited_q <= 0;
     end else begin
+      loose_q <= ~loose_q;
       waited_q <= back_valid && !back_ready ? waited_q + 1 : 0;
       if (m_axis_tvalid && m_axis_tready) beat_q <= beat_q == config_q[0] - 1 ? 0 : beat_q + 1;
       if (config_q[2] == 5 && beat_q == 3) $finish;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -131,3 +132,13 @@ def test_two_makers_of_one_entry_both_get_it(cache: Path) -> None:
     assert entries == [cache / "t" / "k"] * 2
     assert [p.name for p in (cache / "t").iterdir()] == ["k"]
     assert (cache / "t" / "k" / "data").read_text() == "made"
+
+
+def test_entries_that_were_not_used_for_long_are_forgotten(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "ENTRIES_KEPT", 2)
+    for age, key in ((30, "a"), (20, "b")):
+        entry = toolchain.cached("things", key, lambda entry: None)
+        os.utime(entry, (time.time() - age, time.time() - age))
+    toolchain.cached("things", "a", lambda entry: None)  # used again
+    toolchain.cached("things", "c", lambda entry: None)
+    assert sorted(p.name for p in (cache / "things").iterdir()) == ["a", "c"]
