@@ -19,6 +19,8 @@ from codesign.ir.types import IntArray, IntType, Quant, RealArray, TensorType, V
 # What a value may be called: the text form and every backend's file and signal names rest on it.
 NAME = r"[A-Za-z_][\w.\-/:]*"
 
+Feed = NDArray[np.integer[Any]]  # integers of any width; taken as int64
+
 # Frames evaluated at once: few enough for the caches, enough to hide the cost of a call.
 _CHUNK_ELEMENTS = 1 << 21
 
@@ -234,7 +236,7 @@ class Graph:
 
     # -- golden evaluation ---------------------------------------------------------------------------------------------
 
-    def evaluate(self, *feeds: IntArray, progress: Callable[[int], None] | None = None) -> list[IntArray]:
+    def evaluate(self, *feeds: Feed, progress: Callable[[int], None] | None = None) -> list[IntArray]:
         """The golden evaluation: the integer outputs for integer inputs, each with the batch as its first axis.
 
         Exact for every graph that verifies. Raises InputError for a wrong shape or a value outside the input's type.
@@ -249,7 +251,7 @@ class Graph:
                 progress(min(step, batch - start))
         return [np.concatenate(column, dtype=np.int64) for column in zip(*parts, strict=True)]
 
-    def evaluate_all(self, *feeds: IntArray) -> dict[str, IntArray]:
+    def evaluate_all(self, *feeds: Feed) -> dict[str, IntArray]:
         """Every value of the golden evaluation by name, for comparing layer by layer."""
         values = self._run(list(self._check_feeds(feeds)), keep=True)
         return {name: np.asarray(value, dtype=np.int64) for name, value in values.items()}
@@ -271,7 +273,7 @@ class Graph:
                         del values[name]
         return values
 
-    def _check_feeds(self, feeds: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
+    def _check_feeds(self, feeds: tuple[Feed, ...]) -> tuple[IntArray, ...]:
         """The feeds as int64, each with the batch as its first axis; raises InputError."""
         if len(feeds) != len(self.inputs):
             raise InputError.at("inputs", f"{len(feeds)} arrays", self._input_names())
@@ -348,4 +350,4 @@ class Graph:
 
 
 def _range(dtype: IntType) -> str:
-    return f"{dtype}: {dtype.lo} to {dtype.hi}"
+    return f"{dtype}: {dtype.lo} {'or' if dtype.bipolar else 'to'} {dtype.hi}"

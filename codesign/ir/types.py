@@ -85,7 +85,7 @@ class IntType:
             raise ValueError(f"not an integer type: {text!r} (u1 … u32, i1 … i32, bipolar)")
         return cls(int(match[2]), match[1] == "i")
 
-    def holds(self, values: IntArray) -> bool:
+    def holds(self, values: NDArray[np.integer[Any]]) -> bool:
         """Whether every element is a value of this type."""
         if values.size == 0:
             return True

@@ -100,7 +100,8 @@ def output_extent(size: int, kernel: int, stride: int, before: int = 0, after: i
     """floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1; raises OpError when nothing fits."""
     span = size + before + after - dilation * (kernel - 1) - 1
     if span < 0:
-        raise OpError(f"a window of {kernel} on {size + before + after} pixels", "a window inside the image")
+        window = dilation * (kernel - 1) + 1
+        raise OpError(f"a window of {window} on {size + before + after} pixels", "a window inside the image")
     return span // stride + 1
 
 

@@ -85,7 +85,7 @@ class Conv2d:
         bias = _bias(args, outputs)
         top, left, bottom, right = self.padding
         if min(self.padding) < 0 or min(self.stride) < 1 or min(self.dilation) < 1:
-            raise OpError(f"padding {self.padding}, stride {self.stride}, dilation {self.dilation}", "0, 1, 1 or more")
+            raise OpError(f"padding {self.padding}, stride {self.stride}, dilation {self.dilation}", "at least 0, 1, 1")
         oh = output_extent(height, kh, self.stride[0], top, bottom, self.dilation[0])
         ow = output_extent(width, kw, self.stride[1], left, right, self.dilation[1])
         extra = self.pad_value if any(self.padding) else None
@@ -119,7 +119,7 @@ class Conv2d:
             rows = np.empty(group.shape, dtype=weights.dtype)
             rows[...] = group  # copies and converts at once
             kernel = weights.reshape(self.groups, outputs // self.groups, -1)[g]
-            parts.append(rows.reshape(batch * oh * ow, -1) @ kernel.T)
+            parts.append(rows.reshape(batch * oh * ow, kh * kw * per_group) @ kernel.T)
         y = parts[0] if self.groups == 1 else np.concatenate(parts, axis=1)
         return np.reshape(y, (batch, oh, ow, outputs))
 
