@@ -11,6 +11,7 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 COMMANDS = {
@@ -57,6 +58,8 @@ def _run(name: str, words: list[str]) -> int:
     from codesign.commands.common import Parser
     from codesign.errors import CodesignError
 
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # of other people's packages; what a user must know is said in a sentence
     try:
         command = importlib.import_module(f"codesign.commands.{name}")
         parser = Parser(name, COMMANDS[name], command.EXAMPLE)

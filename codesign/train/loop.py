@@ -29,16 +29,21 @@ def train(recipe: Recipe, out: Path, progress: Progress, fresh: bool = False) ->
     """Train as `recipe` says; write model.onnx (QONNX), checkpoint.pt and metrics.json to `out`; return the metrics.
 
     A finished training of the same recipe is returned as it is, an unfinished one goes on after its last epoch, unless
-    `fresh`. The result is determined by the recipe, the data, and PyTorch's version and number of threads.
+    `fresh`. One thread: the result is determined by the recipe, the data and PyTorch's version, and these small
+    tensors gain little from more, which wait for each other in busy loops when another program is running too.
     Raises InputError when `out` cannot be written, MismatchError when the accuracy misses the recipe's goal.
     """
     metrics = None if fresh else finished(recipe, out)
     if metrics is None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         try:
             out.mkdir(parents=True, exist_ok=True)
             metrics = _train(recipe, out, load_images(recipe.data), progress, fresh)
         except OSError as error:
             raise InputError.at(str(out), f"cannot be written: {error.strerror}", hint="another -o") from error
+        finally:
+            torch.set_num_threads(threads)
     if metrics["accuracy"] < recipe.accuracy:
         found = f"accuracy {metrics['accuracy']:.4f} on {metrics['test_images']} test images of {metrics['data']}"
         raise MismatchError.at(

@@ -14,9 +14,8 @@ from codesign.errors import InputError, MismatchError, ToolError
 from codesign.train.data import load_images
 from codesign.train.recipe import Cnn, Mlp, Recipe, Training
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("brevitas")
-torch.set_num_threads(1)  # these tensors are too small for two threads, which wait for each other on a busy machine
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

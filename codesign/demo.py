@@ -1,0 +1,138 @@
+"""The whole way on real data: train two networks, compile each for two targets, simulate, compare everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codesign.backends.base import Progress, RunOptions
+from codesign.build import compile_graph, simulate
+from codesign.errors import Diagnostic
+from codesign.ir.graph import Graph
+from codesign.ir.types import IntArray
+from codesign.report import Basis, Report
+from codesign.requirements import parse_requirements
+from codesign.resources import resource_dir
+from codesign.target import load_target
+
+if TYPE_CHECKING:
+    from codesign.train.data import Images
+
+TARGETS = ("pynq-z2", "ulx3s-85f")
+NETWORKS = {"fashion_mlp": ["interval_cycles<=64"], "fashion_cnn": ["fps>=10000"]}
+"""Recipes of the demo, and what is required of their designs."""
+
+SIMULATED_CYCLES = 4_000_000  # for each design: a few seconds
+TRACKED_FRAMES = 10  # at least so many frames are simulated, however long they take
+
+
+@dataclass(frozen=True)
+class Design:
+    """One network on one target; accuracies are shares of `test_images` (RTL: of `simulated_images`)."""
+
+    network: str
+    target: str
+    clock_mhz: float
+    data: str
+    test_images: int
+    accuracy_brevitas: float
+    accuracy_golden: float
+    simulated_images: int
+    accuracy_golden_same: float
+    accuracy_rtl: float
+    mismatching_bits: int
+    report: Report
+    failures: Sequence[Diagnostic]
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        data = {k: v for k, v in vars(self).items() if k not in ("report", "failures")}
+        return data | {"report": self.report.to_data(), "failures": [str(f) for f in self.failures]}
+
+
+def run_demo(out: Path, progress: Progress, targets: Sequence[str] = TARGETS) -> tuple[list[Design], list[str]]:
+    """Everything, into `out`: training (kept from run to run) and one build directory per design.
+
+    Returns the designs, and notes for the user. Raises what training, import, compile and simulate raise.
+    """
+    from codesign.frontend import import_model
+    from codesign.train.data import load_images
+    from codesign.train.loop import train
+    from codesign.train.recipe import read_recipe
+
+    designs: list[Design] = []
+    notes: list[str] = []
+    for network, required in NETWORKS.items():
+        recipe = read_recipe(resource_dir("examples") / f"{network}.toml")
+
+        def step(what: str, done: int, total: int, network: str = network) -> None:
+            progress(f"{network}: {what}", done, total)
+
+        metrics = train(recipe, out / "train" / network, step)
+        images = load_images(recipe.data)
+        notes += metrics["notes"]
+        model = out / "train" / network / "model.onnx"
+        imported = import_model(model)
+        golden = _golden(imported.graph, images, step)
+        for name in targets:
+
+            def on_target(what: str, done: int, total: int, label: str = f"{network} on {name}") -> None:
+                progress(f"{label}: {what}", done, total)
+
+            directory = out / f"{network}-{name}"
+            target = load_target(name)
+            report = compile_graph(
+                imported.graph, target, directory, on_target,
+                model=str(model), requirements=parse_requirements(required), notes=imported.notes,
+            )  # fmt: skip
+            interval = report.value("interval_cycles", Basis.MODEL) or 1
+            count = max(TRACKED_FRAMES, min(len(images.test), int(SIMULATED_CYCLES / interval) // 100 * 100))
+            feeds = images.test[:count, :, :, None].astype(np.int64)
+            result = simulate(directory, RunOptions(), on_target, [feeds])
+            labels = images.test_labels
+            labels, outputs = images.test_labels, result.outputs[0]
+            designs.append(
+                Design(
+                    network=network,
+                    target=name,
+                    clock_mhz=target.clock_hz / 1e6,
+                    data=images.name,
+                    test_images=len(labels),
+                    accuracy_brevitas=metrics["accuracy"],
+                    accuracy_golden=_accuracy(golden, labels),
+                    simulated_images=count,
+                    accuracy_golden_same=_accuracy(golden[:count], labels[:count]),
+                    accuracy_rtl=_accuracy(outputs, labels[:count]),
+                    mismatching_bits=_mismatching_bits(imported.graph, golden[:count], outputs),
+                    report=result.report,
+                    failures=result.failures,
+                )
+            )
+    return designs, list(dict.fromkeys(notes))
+
+
+def _golden(graph: Graph, images: Images, progress: Progress) -> IntArray:
+    """The golden evaluation of all test images."""
+    feeds = graph.quantise_inputs(images.test[..., None].astype(np.int64))
+    done = 0
+
+    def advance(frames: int) -> None:
+        nonlocal done
+        done += frames
+        progress("golden evaluation", done, len(images.test))
+
+    return graph.evaluate(*feeds, progress=advance)[0]
+
+
+def _accuracy(scores: IntArray, labels: np.ndarray[Any, Any]) -> float:
+    return float((scores.reshape(len(scores), -1).argmax(axis=1) == labels).mean())
+
+
+def _mismatching_bits(graph: Graph, golden: IntArray, rtl: IntArray) -> int:
+    """How many bits of the outputs differ, in the output's own number of bits."""
+    dtype = graph.type(graph.outputs[0].name).dtype
+    return int(np.bitwise_count(dtype.encode(golden) ^ dtype.encode(rtl)).sum())
