@@ -35,12 +35,17 @@ class Requirement:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How `run` executes: frames (0: as many as the inputs), stall probability per stream end, trace file, seed."""
+    """How `run` executes: frames (0: as many as the inputs), stall probability per stream end, seed; what to record.
+
+    trace        file for the waveforms of the run; None: none
+    trace_frame  record only the cycles in which this frame goes through; None: all of them
+    """
 
     frames: int = 0
     stall: float = 0.0
     seed: int = 1
     trace: Path | None = None
+    trace_frame: int | None = None
 
 
 @dataclass(frozen=True)

@@ -59,3 +59,16 @@ def test_a_frame_that_never_came_out_is_traced_to_the_end(tmp_path: Path) -> Non
     )
     assert is_fst(file)
     assert times(file)[1] == 10 * seen.cycles + 5
+
+
+def test_a_deadlock_is_traced_where_it_began(tmp_path: Path) -> None:
+    directory, data = toy.configure(tmp_path, fault=toy.FAULT_DEADLOCK), toy.inputs(3)
+    model = simulator.build(toy.SOURCES, toy.TOP, directory=directory)
+    seen = model.run(data, toy.BEATS, idle_limit=5000, check=False)
+    assert (seen.last_active, seen.cycles) == (3, 10_005)  # four beats fill the first FIFO
+    file = tmp_path / "frame.fst"
+    window = simulator.trace_frame(
+        toy.SOURCES, toy.TOP, data, toy.BEATS, frame=0, seen=seen, file=file, directory=directory, longest=100
+    )
+    assert window.first <= seen.last_active < window.last < 100
+    assert is_fst(file)

@@ -54,7 +54,8 @@ class SimResult:
     outputs    (frames completed, output beats, bytes), uint8
     accepted   (frames,) cycle in which the first input beat of each frame was taken; -1: it was not
     completed  (frames,) cycle in which the last output beat of each frame was taken; -1: it was not
-    cycles     length of the run;  seconds  its wall time in the loop, without start and files
+    cycles     length of the run;  last_active  the last cycle with a handshake at either end
+    seconds    wall time of the loop, without start and files
     streams    one row for every monitored stream, in the order of the binds
     failure    why the run did not complete, or None
     """
@@ -63,6 +64,7 @@ class SimResult:
     accepted: npt.NDArray[np.int64]
     completed: npt.NDArray[np.int64]
     cycles: int
+    last_active: int
     seconds: float
     streams: tuple[Stream, ...]
     failure: Diagnostic | None
@@ -109,7 +111,8 @@ def read_result(lines: Sequence[str], out: Path, stamps: Path, frames: Frames) -
     outputs = np.fromfile(out, dtype=np.uint8).reshape(frames.count, frames.out_beats, frames.out_bytes)[:done]
     cycles = int(figures["cycles"])
     failure = _failure(status, lines, cycles, done, frames.count, streams)
-    return SimResult(outputs, stamp[0], stamp[1], cycles, float(figures["seconds"]), streams, failure)
+    active, seconds = int(figures["active"]), float(figures["seconds"])
+    return SimResult(outputs, stamp[0], stamp[1], cycles, active, seconds, streams, failure)
 
 
 def _stream(words: list[str]) -> Stream:

@@ -182,11 +182,12 @@ def trace_frame(
 ) -> Trace:
     """Run again what gave `seen` (same inputs, stalls and seed), and record the cycles in which `frame` came out.
 
-    The window ends a few cycles after the frame's last output beat (or where the run ended without it) and begins with
-    its first input beat, but holds `longest` cycles at most. Returns the window; the FST file is `file`.
+    The window begins with the frame's first input beat and ends a few cycles after its last output beat, but holds the
+    last `longest` cycles of that at most. For a frame that never came out it ends with the run, or, when that ended
+    with a long silence, `longest / 2` cycles into it. Returns the window; the FST file is `file`.
     """
     done, begun = int(seen.completed[frame]), int(seen.accepted[frame])
-    last = (done if done >= 0 else seen.cycles) + _CYCLES_AFTER
+    last = (done if done >= 0 else min(seen.cycles, seen.last_active + longest // 2)) + _CYCLES_AFTER
     window = Trace(file, max(begun, last - longest + 1, 0), last)
     simulator = build(sources, top, directory=directory, trace=True, progress=progress)
     simulator.run(
