@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from codesign.backends.rtl import simulator
+from codesign.errors import InputError
 from tests.hw import toy_design as toy
 
 pytestmark = pytest.mark.usefixtures("fst")
@@ -72,3 +73,13 @@ def test_a_deadlock_is_traced_where_it_began(tmp_path: Path) -> None:
     )
     assert window.first <= seen.last_active < window.last < 100
     assert is_fst(file)
+
+
+def test_a_trace_that_cannot_be_written_is_said_before_the_run(tmp_path: Path) -> None:
+    model = simulator.build(toy.SOURCES, toy.TOP, directory=toy.configure(tmp_path), trace=True)
+    with pytest.raises(InputError) as caught:
+        model.run(toy.inputs(1), toy.BEATS, trace=simulator.Trace(tmp_path / "config.mem" / "a.fst"))
+    assert str(caught.value) == f"{tmp_path}/config.mem/a.fst: cannot be written: File exists"
+    with pytest.raises(InputError) as caught:
+        model.run(toy.inputs(1), toy.BEATS, trace=simulator.Trace(tmp_path))
+    assert str(caught.value) == f"{tmp_path}: cannot be written: Is a directory"

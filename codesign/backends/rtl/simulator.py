@@ -82,7 +82,8 @@ class Simulator:
         trace         needs a simulator that was built with `trace=True`
         check         raise MismatchError when the run did not complete (deadlock, failed assertion, wrong tlast, cycle
                       limit); with False the reason is in `SimResult.failure` and the frames completed are given
-        Raises UsageError for wrong arguments, ToolError when the program crashes or `time_limit_s` is over.
+        Raises UsageError for wrong arguments, InputError for a memory file or a trace file that cannot be used,
+        ToolError when the program crashes or `time_limit_s` is over.
         """
         self._check(inputs, output_beats, stall, trace)
         frames = Frames(inputs.shape[0], inputs.shape[1], output_beats, self.output_bytes)
@@ -101,7 +102,7 @@ class Simulator:
             if cycle_limit is not None:
                 arguments.append(f"cycle_limit={cycle_limit}")
             if trace is not None:
-                trace.file.parent.mkdir(parents=True, exist_ok=True)
+                _open_for_writing(trace.file)
                 arguments += [f"trace={trace.file.resolve()}", f"from={trace.first}", f"to={trace.last}"]
 
             lines: list[str] = []
@@ -158,6 +159,15 @@ def build(
     home = directory or (sources if isinstance(sources, Path) else files[0].parent)
     model = compile_model([*files, MONITOR], top, trace, progress)
     return Simulator(model.program, home, model.input_bytes, model.output_bytes, trace)
+
+
+def _open_for_writing(file: Path) -> None:
+    """Make the file, empty, before a long run ends with nowhere to write. InputError: that cannot be done."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+    except OSError as error:
+        raise InputError.at(str(file), f"cannot be written: {error.strerror}") from error
 
 
 def design_files(directory: Path) -> list[Path]:
