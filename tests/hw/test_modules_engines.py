@@ -95,6 +95,17 @@ def mac_of(dtype: IntType, y: IntArray) -> Mac:
     return Mac(random_values(4, I2, (6, y[0].size)), I2, None, dtype, IntType(14, True), pe=1, simd=3)
 
 
+def test_beats_that_come_late(tmp_path: Path) -> None:
+    """Pixels of three words, each read as soon as it is there; a slow converter behind one that has to wait for it."""
+    x = random_values(7, I8, (FRAMES, 5, 6))
+    chain = Chain(I8, 2, 15)
+    window = Window(16, 1, 5, 3, 1, 1, 1, 1, outer=3, channel_outer=True, capacity=3)
+    chain.add(window, [Max(2, I8)], I8, 2, 15, depths=(3,))
+    chain.add(WidthUp(16, 3), [], I8, 6, 5, depths=(1,))
+    chain.add(WidthDown(8, 6), [], I8, 1, 30, depths=(2,))
+    check(chain.design(), tmp_path, x, x)
+
+
 def test_streams_are_rearranged(tmp_path: Path) -> None:
     """Fork, widths up and down, concatenation of unequal inputs, padding that widens the type, fork and join."""
     height, width, channels = 3, 4, 6
@@ -103,8 +114,8 @@ def test_streams_are_rearranged(tmp_path: Path) -> None:
     chain = Chain(BIPOLAR, 2, pixels * 3)
     plain, wide, narrow = chain.add(Fork(2, 3), [], BIPOLAR, 2, pixels * 3, depths=(9, 2, 1))
     chain.add(WidthUp(2, 3), [], BIPOLAR, 6, pixels, inputs=(wide,), depths=(1,))
-    up = chain.add(WidthDown(3, 2), [], BIPOLAR, 3, pixels * 2, depths=(2,))
-    up = chain.add(WidthUp(3, 2), [], BIPOLAR, 6, pixels, inputs=up, depths=(2,))
+    up = chain.add(WidthDown(1, 6), [], BIPOLAR, 1, pixels * 6, depths=(2,))
+    up = chain.add(WidthUp(1, 6), [], BIPOLAR, 6, pixels, inputs=up, depths=(2,))
     up = chain.add(WidthDown(2, 3), [], BIPOLAR, 2, pixels * 3, inputs=up, depths=(3,))
     weights = random_values(6, BIPOLAR, (2, channels))
     acc = IntType(4, True)
