@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -145,8 +146,11 @@ def _level_row(
 
 
 def reached(u: Fraction, t: Rationals, strict: NDArray[np.bool_]) -> int:
-    """How many steps the real number u reaches."""
-    return int(((t < u) | ((t == u) & ~strict)).sum())
+    """How many steps the real number u reaches; t is sorted."""
+    count = bisect_left(t, u)
+    while count < len(t) and t[count] == u and not strict[count]:
+        count += 1
+    return count
 
 
 def quantise(builder: Builder, real: Real, steps: Steps, origin: str) -> Real:

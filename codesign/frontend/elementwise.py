@@ -130,5 +130,18 @@ def clip(ctx: Context, node: OnnxNode) -> list[Item]:
 
 
 def identity(ctx: Context, node: OnnxNode) -> list[Item]:
-    """The input itself: Identity, Dropout in evaluation, Cast to floating point."""
+    """The input itself: Identity, and Dropout in evaluation."""
     return [ctx.real(node.inputs[0])]
+
+
+# ONNX's numbers of float32, float16, float64 and bfloat16.
+_FLOATS = (1, 10, 11, 16)
+
+
+def cast(ctx: Context, node: OnnxNode) -> list[Item]:
+    """The input itself, when the type is a floating-point one or the input holds integers already."""
+    real = ctx.real(node.inputs[0])
+    whole = not real.raw and not real.is_clipped and (real.b == 0).all() and all((t.a == 1).all() for t in real.terms)
+    if int(node.get("to", 1)) not in _FLOATS and not whole:
+        raise Refusal("a Cast of real numbers to integers", "a Quant or QuantizeLinear node")
+    return [real]

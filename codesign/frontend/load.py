@@ -43,7 +43,8 @@ def import_brevitas(module: Any, example: Any) -> Imported:
 
 
 def _from_onnx(path: Path) -> Imported:
-    from codesign.frontend.onnx import convert, read_model
+    from codesign.frontend.onnx import convert
+    from codesign.frontend.proto import read_model
     from codesign.frontend.reference import OnnxSource
 
     model = read_model(path)
@@ -94,7 +95,7 @@ def _call(path: Path, function: str, where: str) -> Any:
         return target()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = _line(error, path)
         raise InputError.at(
             where, f"raises {type(error).__name__}{line}: {str(error)[:200]}", "a function that returns"

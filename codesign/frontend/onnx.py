@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from codesign.errors import Diagnostic, InputError, UnsupportedError, raise_all
 from codesign.frontend import concat, elementwise, ends, linear, qdq, quantisers, shapes, spatial
-from codesign.frontend.context import Array, Context, Failed, Handler, Item, OnnxNode, QuantConst
+from codesign.frontend.context import Context, Failed, Handler, Item, OnnxNode, QuantConst
 from codesign.frontend.draft import Value, interval
 from codesign.frontend.inputs import input_real
-from codesign.frontend.names import layer_name
-from codesign.frontend.problems import Refusal
+from codesign.frontend.problems import Refusal, bad
+from codesign.frontend.proto import (
+    MALFORMED,
+    constant_of,
+    fold,
+    output_shape,
+    read_annotations,
+    read_constants,
+    read_nodes,
+)
 from codesign.frontend.rational import constant
 from codesign.frontend.real import Real
 from codesign.ir.graph import Graph, Port
@@ -43,7 +50,7 @@ HANDLERS: Mapping[str, Handler] = {
     "Clip": elementwise.clip,
     "Identity": elementwise.identity,
     "Dropout": elementwise.identity,
-    "Cast": elementwise.identity,
+    "Cast": elementwise.cast,
     "MaxPool": spatial.max_pool,
     "AveragePool": spatial.average_pool,
     "GlobalAveragePool": spatial.global_average,
@@ -62,29 +69,6 @@ HANDLERS: Mapping[str, Handler] = {
     "LogSoftmax": ends.softmax,
 }
 _QUANTISERS = ("Quant", "IntQuant", "BipolarQuant", "QuantizeLinear", "DequantizeLinear", "MultiThreshold")
-
-
-def read_model(path: Path) -> Any:
-    """The ModelProto of a file. Raises InputError for a file that is missing, unreadable, truncated or no ONNX."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    where = str(path)
-    try:
-        model = onnx.load(str(path))
-    except FileNotFoundError as error:
-        raise InputError.at(where, "no such file", "an ONNX file") from error
-    except DecodeError as error:
-        raise InputError.at(
-            where, "not an ONNX file, or a truncated one", "a complete ONNX file", "export it again"
-        ) from error
-    except OSError as error:
-        raise InputError.at(where, f"cannot be read: {error.strerror or error}", "a readable ONNX file") from error
-    if not model.graph.node:
-        raise InputError.at(
-            where, "an ONNX file without layers, or no ONNX file", "a complete ONNX file", "export it again"
-        )
-    return model
 
 
 def convert(model: Any, where: str, modules: Collection[str] = ()) -> tuple[Graph, Context]:
@@ -112,29 +96,18 @@ def convert(model: Any, where: str, modules: Collection[str] = ()) -> tuple[Grap
     for node in nodes:
         _run(ctx, node, refuse)
     ports, quants = _outputs(ctx, model, refuse)
-    raise_all(InputError, wrong)
+    if wrong:
+        raise InputError(*wrong, *unsupported)
     raise_all(UnsupportedError, unsupported)
     return ctx.builder.finish(ports, quants), ctx
 
 
 def _prepare(ctx: Context, model: Any) -> list[OnnxNode]:
-    """Constants and annotations into the context; the nodes with attributes as Python values."""
-    from onnx import helper, numpy_helper
-
-    for tensor in model.graph.initializer:
-        ctx.items[tensor.name] = np.asarray(numpy_helper.to_array(tensor))
-    for annotation in model.graph.quantization_annotation:
-        for entry in annotation.quant_parameter_tensor_names:
-            if entry.key == "finn_datatype":
-                ctx.annotated[annotation.tensor_name] = entry.value
-    nodes = []
-    for proto in model.graph.node:
-        attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
-        layer = layer_name(proto.name, proto.op_type, proto.output[0] if proto.output else "", ctx.modules)
-        node = OnnxNode(
-            proto.op_type, proto.domain, proto.name, tuple(proto.input), tuple(proto.output), attributes, layer
-        )
-        nodes.append(node)
+    """Constants, annotations and readers into the context; the nodes."""
+    ctx.items.update(read_constants(model))
+    ctx.annotated.update(read_annotations(model))
+    nodes = read_nodes(model, ctx.modules)
+    for node in nodes:
         for name in node.inputs:
             ctx.readers.setdefault(name, []).append(node)
     for output in model.graph.output:
@@ -172,7 +145,8 @@ def _input(ctx: Context, proto: Any) -> Real:
     types = {TensorProto.UINT8: IntType(8, False), TensorProto.INT8: IntType(8, True)}
     dtype = types.get(tensor.elem_type) or _annotation(ctx.annotated.get(proto.name, ""))
     if dtype is None and tensor.elem_type not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
-        name = TensorProto.DataType.Name(tensor.elem_type)
+        names = {number: name for name, number in TensorProto.DataType.items()}
+        name = names.get(tensor.elem_type, str(tensor.elem_type))
         raise Refusal(f"an input of type {name}", "FLOAT, UINT8 or INT8")
     return input_real(ctx, proto.name, tuple(int(d) for d in dims[1:]), dtype)
 
@@ -195,14 +169,14 @@ def _run(ctx: Context, node: OnnxNode, refuse: Any) -> None:
     results: list[Item]
     try:
         if node.op == "Constant":
-            results = [_constant(node)]
+            results = [constant_of(node)]
         elif node.op not in HANDLERS and not all(isinstance(i, np.ndarray) for i in items):
             domain = f" of {node.domain}" if node.domain else ""
             raise Refusal(f"the operator {node.op}{domain}", ", ".join(sorted(HANDLERS)))
         elif any(isinstance(i, Failed) for i in items):
             results = [Failed()] * len(node.outputs)
         elif items and all(isinstance(i, np.ndarray) for i in items) and node.op not in _QUANTISERS:
-            results = list(_fold(ctx, node))
+            results = list(fold(node, {n: ctx.constant(n, n) for n in node.inputs if n}, ctx.opset))
         else:
             results = list(HANDLERS[node.op](ctx, node))
     except Refusal as refusal:
@@ -211,43 +185,39 @@ def _run(ctx: Context, node: OnnxNode, refuse: Any) -> None:
     except OpError as error:
         refuse(Refusal(error.found, error.allowed), node.layer)
         results = [Failed()] * len(node.outputs)
+    except MALFORMED as error:
+        refuse(bad(f"a {node.op} node that cannot be read: {error}", "a node as the ONNX standard has it"), node.layer)
+        results = [Failed()] * len(node.outputs)
     for name, item in zip(node.outputs, results, strict=False):
         if name:
             ctx.items[name] = item
 
 
 def _recovered(ctx: Context, node: OnnxNode) -> Item:
-    """Behind a refused layer: 8-bit integers of the input's shape, so that the layers after it are checked too."""
+    """Behind a refused layer: 8-bit integers of the right shape, so that the layers after it are checked too."""
     source = ctx.items.get(node.inputs[0]) if node.inputs else None
-    if node.op in ("Conv", "Gemm", "MatMul", "Concat", "Flatten", "Reshape") or not isinstance(source, Real):
+    if not isinstance(source, Real):
         return Failed()
-    value = Value("recovered", source.terms[0].value.shape, *interval(0, 255), IntType(8, False), shared=True)
-    return Real.of(value, constant(1), constant(0), source.layout)
+    shape: tuple[int, ...] | None = (1, *source.shape)
+    if node.domain in ("", "ai.onnx"):
+        shape = output_shape(node, {name: _shape(ctx.items.get(name)) for name in node.inputs}, ctx.opset)
+    if shape is None:
+        return Failed()
+    shape = shape[1:]
+    axes = (*range(1, len(shape)), 0)
+    graph_shape = tuple(shape[a] for a in axes)
+    layout = np.arange(int(np.prod(shape))).reshape(graph_shape).transpose(np.argsort(axes))
+    value = Value("recovered", graph_shape, *interval(0, 255), IntType(8, False), shared=True)
+    return Real.of(value, constant(1), constant(0), layout)
 
 
-def _constant(node: OnnxNode) -> Array:
-    from onnx import numpy_helper
-
-    for key, value in node.attributes.items():
-        return np.asarray(numpy_helper.to_array(value) if key == "value" else value)
-    raise Refusal("a Constant without a value", "a value", bad=True)
-
-
-def _fold(ctx: Context, node: OnnxNode) -> list[Array]:
-    """A node whose inputs are all constants, computed by ONNX's own reference implementation."""
-    from onnx import TensorProto, helper
-    from onnx.reference import ReferenceEvaluator
-
-    names = list(dict.fromkeys(n for n in node.inputs if n))
-    proto = helper.make_node(node.op, list(node.inputs), list(node.outputs), domain=node.domain, **node.attributes)
-    info = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in names]
-    out = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in node.outputs]
-    opsets = [helper.make_opsetid(node.domain, ctx.opset)]
-    model = helper.make_model(helper.make_graph([proto], "fold", info, out), opset_imports=opsets)
-    try:
-        return list(ReferenceEvaluator(model).run(None, {n: ctx.items[n] for n in names}))
-    except Exception as error:
-        raise Refusal(f"the operator {node.op} on constants: {error}", ", ".join(sorted(HANDLERS))) from error
+def _shape(item: Item | None) -> tuple[int, ...] | None:
+    """The shape of a tensor with its batch, where it is known."""
+    if isinstance(item, Real):
+        return (1, *item.shape)
+    if isinstance(item, QuantConst):
+        return tuple(item.q.shape)
+    return tuple(item.shape) if isinstance(item, np.ndarray) else None
 
 
 def _outputs(ctx: Context, model: Any, refuse: Any) -> tuple[list[Port], dict[str, Quant]]:

@@ -11,7 +11,6 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("brevitas")
-sys.path.insert(0, str(Path(__file__).parent))
 
 import exact_onnx
 import torch

@@ -1,0 +1,454 @@
+"""What the importer says about models and files that it cannot take, word by word."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from codesign.errors import CodesignError, InputError, ToolError, UnsupportedError
+from codesign.frontend import gap, import_brevitas, import_model
+from codesign.frontend.onnx import HANDLERS, convert
+
+OPERATORS = ", ".join(sorted(HANDLERS))
+QONNX = "qonnx.custom_op.general"
+Consts = dict[str, Any]
+
+
+def model(
+    nodes: Sequence[Any],
+    shape: Sequence[Any] = (1, 2, 4, 4),
+    output: str = "y",
+    elem: int = TensorProto.FLOAT,
+    **consts: Any,
+) -> Any:
+    """A model from input x to `output`."""
+    arrays = {"one": np.float32(1), "zero": np.float32(0), "four": np.float32(4)} | consts
+    tensors = [numpy_helper.from_array(np.asarray(v), k) for k, v in arrays.items()]
+    x = helper.make_tensor_value_info("x", elem, shape)
+    y = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid(QONNX, 2)]
+    return helper.make_model(helper.make_graph(list(nodes), "net", [x], [y], tensors), opset_imports=opsets)
+
+
+def node(op: str, inputs: str, output: str, name: str = "", **attributes: Any) -> Any:
+    domain = QONNX if op in ("Quant", "BipolarQuant", "Trunc") else ""
+    return helper.make_node(op, inputs.split(), [output], name=name or f"/{output}/{op}", domain=domain, **attributes)
+
+
+def quant(x: str, y: str, scale: str = "one", bits: str = "four", **attributes: Any) -> Any:
+    return node(
+        "Quant", f"{x} {scale} zero {bits}", y, **{"signed": 1, "narrow": 0, "rounding_mode": "ROUND"} | attributes
+    )
+
+
+WEIGHT = np.ones((2, 2, 3, 3), dtype=np.float32)
+
+
+def refusal(proto: Any, error: type[CodesignError] = UnsupportedError) -> list[str]:
+    with pytest.raises(error) as caught:
+        convert(proto, "net.onnx")
+    assert type(caught.value) is error
+    assert caught.value.exit_status == (3 if error is UnsupportedError else 2)
+    return str(caught.value).split("\n")
+
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+
+def file_error(path: Path | str, error: type[CodesignError] = InputError) -> str:
+    with pytest.raises(error) as caught:
+        import_model(path)
+    return str(caught.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    assert file_error(path) == f"{path}: no such file; allowed: an ONNX file"
+    path = tmp_path / "graph.txt"
+    assert file_error(path) == f"{path}: no such file; allowed: the text form of a graph"
+    path = tmp_path / "net.py"
+    assert file_error(f"{path}:make") == f"{path}: no such file; allowed: FILE.py:FUNCTION"
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.mkdir()
+    assert file_error(path) == f"{path}: cannot be read: Is a directory; allowed: a readable ONNX file"
+
+
+@pytest.mark.parametrize("content", [b"this is no ONNX file", b"\x00\xff" * 50])
+def test_no_onnx_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    expected = "not an ONNX file, or a truncated or corrupt one; allowed: a complete ONNX file; try: export it again"
+    assert file_error(path) == f"{path}: {expected}"
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"")
+    expected = "an ONNX file without layers, or no ONNX file; allowed: a complete ONNX file; try: export it again"
+    assert file_error(path) == f"{path}: {expected}"
+
+
+def test_truncated_and_corrupt_files_end_in_a_message(tmp_path: Path) -> None:
+    whole = model([quant("x", "q"), node("Conv", "q w", "c"), quant("c", "y")], w=WEIGHT).SerializeToString()
+    path, rng, accepted = tmp_path / "net.onnx", random.Random(1), 0
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CodesignError):
+            import_model(path)
+    for _ in range(300):
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+        with suppress(CodesignError):
+            import_model(path)
+            accepted += 1
+    assert 0 < accepted < 270
+
+
+def test_other_kinds_of_files() -> None:
+    kinds = "a .onnx file, FILE.py:FUNCTION that returns a Brevitas module and an example input, or a graph .txt file"
+    expected = f"net.tflite: a TensorFlow Lite model; allowed: {kinds}; try: an ONNX file of the same model"
+    assert file_error("net.tflite", UnsupportedError) == expected
+    assert file_error("net.h5") == f"net.h5: no model that codesign knows; allowed: {kinds}"
+    expected = "net.py: a Python file without a function; allowed: FILE.py:FUNCTION; try: net.py:model"
+    assert file_error("net.py") == expected
+
+
+def test_a_graph_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "graph.txt"
+    path.write_bytes(b"\xff\xfe\xfd")
+    assert file_error(path) == f"{path}: cannot be read; allowed: the text form of a graph"
+
+
+# -- Python functions ----------------------------------------------------------------------------------------
+
+
+def function_error(tmp_path: Path, source: str, error: type[CodesignError] = InputError, function: str = "make") -> str:
+    path = tmp_path / "net.py"
+    path.write_text(source)
+    return file_error(f"{path}:{function}", error).replace(str(tmp_path), "DIR")
+
+
+def test_no_such_function(tmp_path: Path) -> None:
+    found = function_error(tmp_path, "def other():\n    pass\n")
+    assert found == "DIR/net.py:make: no such function; allowed: other"
+
+
+def test_a_function_that_raises(tmp_path: Path) -> None:
+    found = function_error(tmp_path, "def make():\n    return 1 / 0\n")
+    assert (
+        found
+        == "DIR/net.py:make: raises ZeroDivisionError in line 2: division by zero; allowed: a function that returns"
+    )
+
+
+def test_a_file_that_is_no_python(tmp_path: Path) -> None:
+    found = function_error(tmp_path, "def make(:\n")
+    assert found.startswith("DIR/net.py:make: raises SyntaxError in line 1: invalid syntax")
+
+
+def test_a_function_that_exits(tmp_path: Path) -> None:
+    found = function_error(tmp_path, "def make():\n    raise SystemExit(3)\n")
+    assert found == "DIR/net.py:make: raises SystemExit in line 2: 3; allowed: a function that returns"
+
+
+def test_a_function_that_returns_something_else(tmp_path: Path) -> None:
+    found = function_error(tmp_path, "def make():\n    return 3\n")
+    allowed = "a tuple of a Brevitas module and an example input; try: return model, torch.randn(1, 784)"
+    assert found == f"DIR/net.py:make: returns int; allowed: {allowed}"
+
+
+def test_brevitas_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "brevitas", None)
+    with pytest.raises(ToolError) as caught:
+        import_brevitas(None, None)
+    hint = "pip install 'codesign[brevitas]'"
+    assert (
+        str(caught.value)
+        == f"brevitas: not installed: brevitas; allowed: torch, brevitas and onnxoptimizer; try: {hint}"
+    )
+    assert caught.value.exit_status == 4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_wrong_modules_and_examples(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("brevitas")
+
+    def error(module: Any, example: Any, kind: type[CodesignError] = InputError) -> str:
+        with pytest.raises(kind) as caught:
+            import_brevitas(module, example)
+        return str(caught.value)
+
+    assert error(3, 4) == "int: a int; allowed: a torch.nn.Module and an example input"
+    layer = torch.nn.Linear(4, 2)
+    assert error(layer, "x") == "Linear: an example input of type str; allowed: a tensor or an array"
+    found = error(layer, torch.ones(1, 5))
+    assert found.startswith(
+        "Linear: the module does not run on the example input: mat1 and mat2 shapes cannot be multiplied"
+    )
+    assert found.endswith("; allowed: an example input of the right shape, with a batch axis")
+    found = error(layer, torch.ones(1, 4), UnsupportedError)
+    assert found.startswith("Linear: no quantisers: a floating-point model; allowed: Quant, BipolarQuant")
+
+
+# -- models --------------------------------------------------------------------------------------------------
+
+
+def test_no_quantisers() -> None:
+    (found,) = refusal(model([node("Relu", "x", "y")]))
+    allowed = "Quant, BipolarQuant, QuantizeLinear or MultiThreshold nodes"
+    hint = "train with quantised layers (brevitas.nn.QuantConv2d, QuantLinear, QuantReLU) and import that model"
+    assert found == f"net.onnx: no quantisers: a floating-point model; allowed: {allowed}; try: {hint}"
+
+
+@pytest.mark.parametrize(
+    ("scale", "found", "allowed"),
+    [
+        (np.nan, "a scale of NaN or infinity", "finite scales above 0"),
+        (np.inf, "a scale of NaN or infinity", "finite scales above 0"),
+        (0.0, "a scale of 0.0", "scales above 0"),
+        (-0.5, "a scale of -0.5", "scales above 0"),
+    ],
+)
+def test_bad_scales(scale: float, found: str, allowed: str) -> None:
+    (line,) = refusal(model([quant("x", "q"), quant("q", "y", "s")], s=np.float32(scale)), InputError)
+    assert line == f"y: {found}; allowed: {allowed}; try: look for a layer that was never calibrated"
+
+
+def test_bad_weights() -> None:
+    w = np.full((2, 2, 3, 3), np.nan, dtype=np.float32)
+    (line,) = refusal(model([quant("x", "q"), quant("w", "v"), node("Conv", "q v", "y")], w=w), InputError)
+    expected = (
+        "weights that hold NaN or infinity; allowed: finite values; try: look for a layer that diverged in training"
+    )
+    assert line == f"v: {expected}"
+
+
+def test_every_unsupported_layer_is_listed_at_once() -> None:
+    layers = [
+        quant("x", "q"),
+        node("Sigmoid", "q", "s"),
+        node("Conv", "s w", "c"),
+        quant("c", "d"),
+        node("Elu", "d", "e"),
+        node("MaxPool", "e", "p", kernel_shape=[2, 2], strides=[2, 2], dilations=[2, 2]),
+        node("Softmax", "p", "y"),
+    ]
+    assert refusal(model(layers, w=WEIGHT * 0.3)) == [
+        f"s: the operator Sigmoid; allowed: {OPERATORS}",
+        "c: weights that are not quantised; allowed: weights quantised to 1 to 8 bits; "
+        "try: QuantConv2d or QuantLinear with a weight_quant, or a Quant node",
+        f"e: the operator Elu; allowed: {OPERATORS}",
+        "p: a pooling with dilation (2, 2); allowed: dilation 1",
+        "y: a Softmax; allowed: logits as the output; "
+        "try: remove it: the class with the largest input also has the largest output",
+    ]
+
+
+def test_an_unknown_custom_operator() -> None:
+    custom = helper.make_node("Magic", ["q"], ["y"], name="/block/Magic", domain="com.example")
+    (line,) = refusal(model([quant("x", "q"), custom]))
+    assert line == f"block: the operator Magic of com.example; allowed: {OPERATORS}"
+
+
+HINT = "; try: a quantiser (QuantIdentity, QuantReLU) before this layer"
+
+
+@pytest.mark.parametrize(
+    ("layers", "line"),
+    [
+        (
+            [node("Conv", "x w", "c"), quant("c", "y")],
+            "c: an input that is not quantised; allowed: a quantiser on the model's input" + HINT,
+        ),
+        (
+            [quant("x", "q"), node("Relu", "q", "r"), node("Conv", "r w", "y")],
+            "y: a ReLU or Clip without a quantiser before this layer; allowed: a quantised activation" + HINT,
+        ),
+        (
+            [quant("x", "q"), node("Mul", "q per_channel", "m"), node("Conv", "m w", "y")],
+            "y: an input with a scale per channel; allowed: one scale for the tensor" + HINT,
+        ),
+        (
+            [quant("x", "q"), node("Mul", "q q", "y")],
+            "y: Mul of two computed tensors; allowed: Mul by a constant",
+        ),
+        (
+            [quant("x", "q"), quant("q", "y", bits="wide")],
+            "y: an activation of 20 bits; allowed: 1 to 16 bits; try: a narrower quantiser",
+        ),
+        (
+            [quant("x", "q"), quant("w", "v", bits="ten"), node("Conv", "q v", "y")],
+            "y: weights of 10 bits; allowed: 1 to 8 bits; try: a narrower weight quantiser",
+        ),
+        (
+            [quant("x", "q"), node("Add", "q half", "h"), node("Conv", "h w", "y", pads=[1, 1, 1, 1])],
+            "y: padding of an input that has no integer for 0; allowed: an integer zero point, one for the tensor",
+        ),
+        (
+            [quant("x", "q"), node("Relu", "q", "y")],
+            "output y: an output that is clipped but not quantised; allowed: a quantised output; "
+            "try: a QuantReLU, or the output without the ReLU or Clip",
+        ),
+        (
+            [quant("x", "q"), node("AveragePool", "q", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1])],
+            "y: an average that leaves out the padding; allowed: no padding, or count_include_pad=1",
+        ),
+        (
+            [quant("x", "q"), quant("x", "r", "half"), node("Add", "q r", "y")],
+            "r: an input with two different quantisers; allowed: one quantiser for each input; "
+            "try: share the quantiser",
+        ),
+        (
+            [quant("x", "q", rounding_mode="FLOOR"), node("Conv", "q w", "y")],
+            "q: an input quantiser that does not round to nearest, ties to even; "
+            "allowed: a Quant node with rounding_mode ROUND; try: declare the input as integers (uint8)",
+        ),
+        (
+            [quant("x", "q"), quant("q", "y", rounding_mode="STOCHASTIC")],
+            "y: the rounding mode STOCHASTIC; "
+            "allowed: ROUND, HALF_EVEN, FLOOR, CEIL, UP, DOWN, ROUND_TO_ZERO, HALF_UP, HALF_DOWN",
+        ),
+        (
+            [quant("x", "q"), node("Transpose", "q", "y", perm=[1, 0, 2, 3])],
+            "y: a Transpose by [1, 0, 2, 3]; allowed: a batch axis that stays first",
+        ),
+        (
+            [quant("x", "q"), node("Add", "q pixels", "y")],
+            "y: the addend that differs between pixels; allowed: one constant per channel",
+        ),
+        (
+            [quant("x", "q"), node("Flatten", "q", "f"), node("TopK", "f two", "y")],
+            "y: a TopK with k=2; allowed: k=1, the largest",
+        ),
+        (
+            [quant("x", "q"), node("Conv", "q q", "y")],
+            "y: weights that another layer computes; allowed: constant weights",
+        ),
+        (
+            [
+                quant("x", "q"),
+                node("Cast", "q", "y", to=TensorProto.INT32),
+                node("Div", "q half", "r"),
+                node("Cast", "r", "z", to=6),
+            ],
+            "z: a Cast of real numbers to integers; allowed: a Quant or QuantizeLinear node",
+        ),
+    ],
+)
+def test_unsupported_constructs(layers: list[Any], line: str) -> None:
+    consts = {
+        "w": WEIGHT,
+        "half": np.float32(0.5),
+        "wide": np.float32(20),
+        "ten": np.float32(10),
+        "two": np.array([2]),
+        "per_channel": np.array([1.0, 2.0], dtype=np.float32).reshape(1, 2, 1, 1),
+        "pixels": np.arange(32, dtype=np.float32).reshape(1, 2, 4, 4),
+    }
+    assert line in refusal(model(layers, **consts))
+
+
+@pytest.mark.parametrize(
+    ("layers", "line"),
+    [
+        (
+            [quant("x", "q"), node("Relu", "lost", "y")],
+            "y: reads 'lost', which nothing computes; allowed: tensors computed earlier",
+        ),
+        ([quant("x", "q"), node("Div", "q zero", "y")], "y: a division by zero; allowed: divisors other than 0"),
+        (
+            [quant("x", "q"), node("Add", "q nan", "y")],
+            "y: the addend holds NaN or infinity; allowed: finite values; "
+            "try: look for a layer that diverged in training",
+        ),
+        (
+            [quant("x", "q"), node("Clip", "q four one", "y")],
+            "y: a Clip from 4.0 to 1.0; allowed: min no greater than max",
+        ),
+        (
+            [quant("x", "q"), node("BatchNormalization", "q c c c minus", "y")],
+            "y: a variance that is not positive; allowed: variance + epsilon above 0",
+        ),
+        (
+            [quant("x", "q"), node("BatchNormalization", "q one one one one", "y")],
+            "y: constants of 1, 1, 1, 1 elements for 2 channels; allowed: one per channel",
+        ),
+        ([quant("x", "q", bits="half")], "q: a bit width of [0.5]; allowed: one integer"),
+        (
+            [quant("x", "q"), node("Reshape", "q target", "y")],
+            "y: a Reshape of (1, 2, 4, 4) to [1, 5]; allowed: the same number of elements",
+        ),
+        (
+            [quant("x", "q"), node("Quant", "q one", "y")],
+            "y: a Quant node that cannot be read: tuple index out of range; "
+            "allowed: a node as the ONNX standard has it",
+        ),
+    ],
+)
+def test_broken_models(layers: list[Any], line: str) -> None:
+    c = np.ones(2, dtype=np.float32)
+    consts = {"nan": np.float32(np.nan), "c": c, "minus": -c, "half": np.float32(0.5), "target": np.array([1, 5])}
+    assert line in refusal(model(layers, **consts), InputError)
+
+
+def test_dynamic_and_missing_axes() -> None:
+    layers = [quant("x", "y")]
+    line = "input x: an input of shape ({}); allowed: {}; try: {}"
+    found = refusal(model(layers, shape=(1, 2, "height", "width")))
+    fixed = ("fixed sizes but for the batch", "export with fixed sizes")
+    assert found == [line.format("1, 2, height, width", *fixed)]
+    assert refusal(model(layers, shape=(4,))) == [line.format("4", "(batch, …)", "export with a batch axis")]
+    found = refusal(model(layers, elem=TensorProto.STRING))
+    assert found == ["input x: an input of type STRING; allowed: FLOAT, UINT8 or INT8"]
+    convert(model(layers, shape=("batch", 2, 4, 4)), "net.onnx")
+
+
+def test_nine_bits_or_more_need_a_requant() -> None:
+    bias = np.array([0.123, 0.456], dtype=np.float32)
+    layers = [quant("x", "q"), node("Conv", "q w bias", "c"), quant("c", "y", "s", "ten")]
+    (line,) = refusal(model(layers, w=WEIGHT, bias=bias, s=np.float32(0.7), ten=np.float32(10)))
+    allowed = "up to 8 bits, or scales in a ratio of a power of two; try: a quantised bias, or a narrower activation"
+    assert line == f"y: a quantiser to 10 bits that no multiplier and shift reproduce exactly; allowed: {allowed}"
+
+
+def test_wide_accumulators() -> None:
+    w = np.full((2, 2, 3, 3), 127, dtype=np.float32)
+    wide = {"sixteen": np.float32(16), "w": w, "v": np.full((1, 40000), 127, dtype=np.float32)}
+    layers = [quant("x", "q", bits="sixteen"), node("Flatten", "q", "f"), node("Gemm", "f v", "y", transB=1)]
+    (line,) = refusal(model(layers, shape=(1, 40000), **wide))
+    allowed = "values of at most 32 bits; try: narrower weights or activations"
+    assert line == f"y: values from -166461440000 to 166456360000; allowed: {allowed}"
+
+
+def test_a_graph_file_has_no_source_to_compare_with(tmp_path: Path) -> None:
+    from codesign.ir.text import print_graph
+
+    graph, _ = convert(model([quant("x", "q"), quant("q", "y", "two")], two=np.float32(2)), "net.onnx")
+    path = tmp_path / "graph.txt"
+    path.write_text(print_graph(graph))
+    imported = import_model(path)
+    assert imported.graph.digest() == graph.digest()
+    with pytest.raises(InputError) as caught:
+        gap(imported)
+    expected = "graph: no source model to compare with; allowed: a Brevitas module or an ONNX file"
+    assert str(caught.value) == expected
+
+
+def test_the_same_messages_through_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    onnx.save(model([quant("x", "q"), node("Erf", "q", "y")]), str(path))
+    assert file_error(path, UnsupportedError) == f"y: the operator Erf; allowed: {OPERATORS}"
