@@ -7,9 +7,9 @@ import numpy as np
 from codesign.ir.graph import Graph
 from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, Op, Requant, Reshape, Threshold
 from codesign.ir.ops import Rounding as Rounding
-from codesign.ir.types import BIPOLAR, IntType, TensorType
+from codesign.ir.types import BIPOLAR, IntArray, IntType, TensorType
 from codesign.testing.build import GraphBuilder
-from codesign.testing.graphs import values
+from codesign.testing.graphs import feeds, values
 
 U1, U2, U4, U8 = (IntType(bits, False) for bits in (1, 2, 4, 8))
 I2, I4, I8 = (IntType(bits, True) for bits in (2, 4, 8))
@@ -47,20 +47,24 @@ class Build:
         w = values(self.rng, weights, (outputs, kernel, kernel, self.type().channels // op.groups))
         self.add(name, op, self.last, self.builder.const(w, weights))
 
+    def seen(self) -> IntArray:
+        """What the last value takes on random inputs: (samples, channels)."""
+        graph = self.graph()
+        return graph.evaluate(*feeds(graph, 64, seed=5))[0].reshape(-1, self.type().channels)
+
     def threshold(self, name: str, out: IntType) -> None:
-        """Levels spread over the values that the accumulator really takes."""
-        dtype = self.type().dtype
-        spread = max(1, (dtype.hi - dtype.lo) // 4)
-        shape = (self.type().channels, out.count - 1)
-        levels = (dtype.hi + dtype.lo) // 2 + self.rng.integers(-spread, spread + 1, shape)
-        self.add(name, Threshold(out), self.last, self.builder.const(np.sort(levels, axis=1)))
+        """Levels between which the accumulator's values are spread evenly, a little off in every channel."""
+        shares = np.arange(1, out.count) / out.count
+        levels = np.quantile(self.seen(), shares, axis=0).T + self.rng.uniform(-2, 2, (self.type().channels, 1))
+        self.add(name, Threshold(out), self.last, self.builder.const(np.rint(levels).astype(np.int64)))
 
     def requant(self, name: str, out: IntType, rounding: Rounding) -> None:
+        """Scales that bring the largest value seen to about the end of `out`."""
         m = self.rng.integers(1 << 14, 1 << 15, self.type().channels)
-        shift = np.full(m.size, 15 + max(0, self.type().dtype.bits - out.bits - 1))
-        self.add(
-            name, Requant(out, rounding, zero_point=3), self.last, self.builder.const(m), self.builder.const(shift)
-        )
+        largest = max(1, int(np.abs(self.seen()).max()))
+        shift = np.full(m.size, 15 + max(0, largest.bit_length() - out.bits))
+        constants = (self.builder.const(m), self.builder.const(shift))
+        self.add(name, Requant(out, rounding, zero_point=3), self.last, *constants)
 
 
 def mlp(weights: IntType, activations: IntType, sizes: tuple[int, ...] = (49, 16, 12, 10), seed: int = 0) -> Graph:

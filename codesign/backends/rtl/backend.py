@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from codesign.backends.rtl.fabrics import fabric
 from codesign.backends.rtl.lower import check, lower
 from codesign.backends.rtl.packing import pack, unpack
 from codesign.backends.rtl.plan import plan
-from codesign.backends.rtl.simulator import Trace, build
+from codesign.backends.rtl.simulator import Trace, build, trace_frame
 from codesign.backends.rtl.timing import CycleModel
 from codesign.backends.rtl.units import cut
-from codesign.errors import Diagnostic, InputError, UnsupportedError, raise_all
+from codesign.errors import Diagnostic, InputError, MismatchError, ToolError, UnsupportedError, raise_all
 from codesign.ir.graph import Graph, Node
 from codesign.ir.types import IntArray
 from codesign.passes import run_passes
@@ -120,30 +121,48 @@ class RtlBackend:
         """Simulate the design in `directory` on integer feeds; the outputs are those of the RTL, every cycle counted.
 
         The `details` hold the stamps of every frame, those that the model predicts (without stalls), and what every
-        stream did. Raises MismatchError for a deadlock or an unstable stream, with the streams that are blocked.
+        stream did. When a frame is wrong or does not come out, the run is repeated with the signals recorded around
+        it, in mismatch.fst beside the artifact. Raises MismatchError for a deadlock or an unstable stream, with the
+        streams that are blocked.
         """
         data = _read_design(directory)
         design = lower(prepare(graph), RtlSchedule.from_data(data["schedule"]))
         first, last = design.streams[design.input], design.streams[design.output]
         frames = options.frames or len(feeds[0])
-        beats = pack(np.resize(feeds[0], (frames, *feeds[0].shape[1:])), first.dtype, first.lanes)
+        values = np.resize(feeds[0], (frames, *feeds[0].shape[1:]))
+        beats = pack(values, first.dtype, first.lanes)
         sources = [directory / line for line in (directory / "files.f").read_text().split()]
-        simulator = build(
-            [*sources, directory / "monitors.sv"], "top", directory=directory, trace=options.trace is not None,
-            progress=progress,
-        )  # fmt: skip
-        trace = Trace(options.trace) if options.trace is not None else None
+        sources.append(directory / "monitors.sv")
+        whole = options.trace is not None and options.trace_frame is None
+        trace = Trace(options.trace) if options.trace is not None and whole else None
+        simulator = build(sources, "top", directory=directory, trace=whole, progress=progress)
         model = network(design)
         result = simulator.run(
             beats, last.beats, stall=options.stall, seed=options.seed, trace=trace, progress=progress,
-            idle_limit=10_000 + 2 * model.ideal_interval,
+            idle_limit=10_000 + 2 * model.ideal_interval, check=False,
         )  # fmt: skip
         outputs = unpack(result.outputs, last.dtype, last.lanes, design.output_type.shape)
+        wrong = _first_wrong(outputs, graph.evaluate(values)[0])
+        frame = wrong if options.trace_frame is None else options.trace_frame
+        if frame is not None and trace is None:
+            file = options.trace or directory.parent / "mismatch.fst"
+            # Without the headers for traces, a mismatch is still a mismatch; a trace that was asked for is an error.
+            with contextlib.suppress(*(() if options.trace else (ToolError,))):
+                trace = trace_frame(
+                    sources, "top", beats, last.beats, frame=frame, seen=result, file=file, directory=directory,
+                    stall=options.stall, seed=options.seed, progress=progress,
+                )  # fmt: skip
+        if result.failure is not None:
+            hint = f"{result.failure.hint}; signals in {trace.file}" if trace else result.failure.hint
+            raise MismatchError(replace(result.failure, hint=hint))
         details: dict[str, Any] = {
             "completed": (result.completed - result.first_in_cycle).tolist(),
             "cycles_per_second": result.cycles_per_second,
             "streams": [asdict(stream) for stream in result.streams],
         }
+        if trace is not None:
+            cycles = [trace.first, min(trace.last, result.cycles)]
+            details["trace"] = {"file": str(trace.file), "frame": frame, "cycles": cycles}
         metrics: list[Metric] = []
         if not options.stall:
             details["predicted"] = CycleModel(model).simulate(frames).completions.tolist()
@@ -171,6 +190,15 @@ def library_files(modules: Iterable[str]) -> list[str]:
         if module not in found:
             visit(module)
     return list(found)
+
+
+def _first_wrong(outputs: IntArray, golden: IntArray) -> int | None:
+    """The first frame that differs from the golden one, or did not come out; None when all are right."""
+    axes = tuple(range(1, golden.ndim))
+    differs = (outputs != golden[: len(outputs)]).any(axis=axes)
+    if differs.any():
+        return int(differs.argmax())
+    return len(outputs) if len(outputs) < len(golden) else None
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,80 @@
+"""What the RTL backend says when a design is wrong: a mismatch is traced, a deadlock names the blocked streams."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codesign.backends.base import RunOptions
+from codesign.backends.rtl.backend import RtlBackend
+from codesign.errors import InputError, MismatchError, UnsupportedError
+from codesign.ir.graph import Graph
+from codesign.ir.ops import Softmax
+from codesign.ir.types import IntType
+from codesign.target import load_target
+from codesign.testing.build import GraphBuilder
+from codesign.testing.graphs import feeds
+from tests.hw import networks
+from tests.hw.test_rtl_exact import quiet, schedule_of
+
+
+def build(graph: Graph, out: Path, shallow: bool = False) -> None:
+    schedule = schedule_of(graph, 1)
+    if shallow:
+        depths = {name: 2 if "sum" in name else depth for name, depth in schedule.depths.items()}
+        schedule = replace(schedule, depths=depths)
+    out.mkdir()
+    RtlBackend().build(graph, schedule, load_target("pynq-z2"), out)
+
+
+def test_a_wrong_weight_is_found_and_traced(tmp_path: Path) -> None:
+    graph = networks.mlp(networks.I2, networks.U2)
+    build(graph, tmp_path / "artifact")
+    weights = tmp_path / "artifact" / "mem" / "fc2_mac_WeightFile.mem"
+    flipped = [f"{int(word, 16) ^ 1:x}" for word in weights.read_text().split()]
+    weights.write_text("\n".join(flipped) + "\n")
+    inputs = feeds(graph, 6, 0)
+    run = RtlBackend().run(tmp_path / "artifact", graph, inputs, RunOptions(), quiet)
+    differs = (run.outputs[0] != graph.evaluate(*inputs)[0]).any(axis=1)
+    assert differs.any()
+    assert run.details["trace"]["frame"] == int(np.argmax(differs))
+    assert Path(run.details["trace"]["file"]).stat().st_size > 1000
+
+
+def test_a_deadlock_names_the_streams_that_are_blocked(tmp_path: Path) -> None:
+    graph = networks.residual()
+    build(graph, tmp_path / "artifact", shallow=True)
+    with pytest.raises(MismatchError) as error:
+        RtlBackend().run(tmp_path / "artifact", graph, feeds(graph, 3, 0), RunOptions(), quiet)
+    text = str(error.value)
+    assert "deadlock after 0 of 3 frames; blocked streams: " in text
+    assert "stem__to_sum (valid, not ready" in text
+    assert "deeper FIFOs on these streams" in text
+
+
+def test_an_operator_without_hardware_is_refused_with_a_sentence() -> None:
+    b = GraphBuilder()
+    x = b.input((4,), IntType(8, True))
+    graph = b.graph(b.node(Softmax.of(0.1), x, name="soft", origin="net.softmax"))
+    with pytest.raises(UnsupportedError, match=r"net\.softmax: Softmax is not built; leave it to the host"):
+        RtlBackend().schedule(graph, load_target("pynq-z2"), None, [], quiet)
+
+
+def test_a_schedule_of_another_network_is_refused_completely() -> None:
+    graph = networks.mlp(networks.I2, networks.U2)
+    data = {"folds": {"fc0": {"pe": 5, "simd": 7}, "other": {"pe": 1}}}
+    with pytest.raises(InputError) as error:
+        RtlBackend().read_schedule(data, graph)
+    text = str(error.value)
+    assert "fold of other: there is no such layer; allowed: fc0, fc1, fc2" in text
+    assert "fold of fc0 (net.fc0): pe 5, simd 7, taps 1; allowed: pe of [1, 2, 4, 8, 16]; simd of [1, 7, 49]" in text
+    assert "schedule: no fold for fc1 (net.fc1)" in text
+
+
+def test_a_directory_without_a_design(tmp_path: Path) -> None:
+    graph = networks.mlp(networks.I2, networks.U2)
+    with pytest.raises(InputError, match="no RTL design"):
+        RtlBackend().run(tmp_path, graph, feeds(graph, 1, 0), RunOptions(), quiet)
