@@ -31,7 +31,6 @@ struct Actor {
     int64_t *ends;             // per frame: cycle of the last event
     int64_t event, frame, now; // the event to come, and the cycle of the one before it
     int64_t input_wait;        // cycles of the last frame in which it was held up by the input
-    int64_t input_bound;       // last frame that the input held up; -1: none
     const int64_t *blocked;    // the counter (a link's started or returned) that must pass `until`; null: it may run
     int64_t until;
 };
@@ -83,7 +82,6 @@ static void advance(Actor &a, Run &run)
             if (run.origin < 0) run.origin = t;
             run.starts[frame] = t;
         }
-        if (wait == &a.input_wait) a.input_bound = frame;
         if (wait && frame == frames - 1) *wait += t - ready;
 
         for (int64_t i = 0; i < n_in; i++) {

@@ -93,7 +93,7 @@ class _Actor(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("gap", "ins", "outs")),
         *((name, ctypes.c_int64) for name in ("n_in", "n_out")),
         ("ends", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("event", "frame", "now", "input_wait", "input_bound")),
+        *((name, ctypes.c_int64) for name in ("event", "frame", "now", "input_wait")),
         ("blocked", ctypes.c_void_p),
         ("until", ctypes.c_int64),
     )
@@ -147,7 +147,7 @@ class CycleModel:
         for i, (actor, events, a) in enumerate(zip(self.network.actors, self._events, actors, strict=True)):
             a.events, a.steps, a.last, a.take = len(events.step), actor.steps, events.step[-1], events.take
             a.gap, a.ins, a.outs = events.gap.ctypes.data, self._ins[i].ctypes.data, self._outs[i].ctypes.data
-            a.n_in, a.n_out, a.ends, a.input_bound = len(self._ins[i]), len(self._outs[i]), ends[i].ctypes.data, -1
+            a.n_in, a.n_out, a.ends = len(self._ins[i]), len(self._outs[i]), ends[i].ctypes.data
         starts = np.empty(frames, np.int64)
         queue = np.empty(len(actors) + 1, np.int64)
         arrays = (None if latest is None else latest.ctypes.data, starts.ctypes.data, queue.ctypes.data)
@@ -163,7 +163,6 @@ class CycleModel:
         output = names.index(self.network.output.name)
         completions = returned[output][:, -1].copy()
         history = max(-(-c.occupancy // c.tokens) for c in links)
-        bound = max(a.input_bound for a in actors)
         return Timeline(
             starts,
             completions,
@@ -172,7 +171,7 @@ class CycleModel:
             occupancy,
             {actor.name: actor.steps for actor in self.network.actors},
             self._waits(actors, links),
-            _interval([completions[:, None], ends.T, *returned], history, period, bound),
+            _interval([completions[:, None], ends.T, *returned], history, period),
         )
 
     def steady(
@@ -229,26 +228,26 @@ class CycleModel:
         return found
 
 
-def _interval(returned: list[IntArray], history: int, period: int, bound: int) -> Fraction | None:
+def _interval(returned: list[IntArray], history: int, period: int) -> Fraction | None:
     """Cycles per frame of a run that has become periodic, or None.
 
     returned  first the completions, then per actor the ends of its frames, then per link the cycles in which tokens are
               given back: what later frames depend on; frames x any number
     history   how many frames back they depend on it: occupancy / tokens of the fullest link, rounded up. A link of
               a larger depth behaves as one of the depth that it used.
-    bound     the last frame that had to wait for the input
 
     If `history` successive frames equal those c frames earlier plus P cycles, so does every later one, by induction:
-    the recurrence is the same for every frame. With a throttled input it needs P = c * period, or P larger and none of
-    the last c frames held up by the input. The interval is P / c, exactly.
+    the recurrence is the same for every frame, and the input moves by c * period, too. The input may move by less than
+    P if the last c frames are among the equal ones: none of them hangs on the input, or the one c frames earlier, for
+    which the input was there c * period earlier, would have been later than it was. The interval is P / c, exactly.
     """
     frames = len(returned[0])
-    history = max(history, 1)
-    for c in range(1, frames - history + 1):
+    for c in range(1, frames):
         shift = int(returned[0][-1, 0] - returned[0][-1 - c, 0])
-        if shift != c * period and (shift < c * period or bound >= frames - c):
+        equal = history if shift == c * period else max(history, c)
+        if shift < c * period or equal + c > frames:
             continue
-        if all(np.all(x[-history:] - x[-history - c : -c] == shift) for x in returned):
+        if all(np.all(x[-equal:] - x[-equal - c : -c] == shift) for x in returned):
             return Fraction(shift, c)
     return None
 
