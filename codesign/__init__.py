@@ -40,6 +40,7 @@ def compile(
     backend: str | None = None,
 ) -> Report:
     """`codesign compile`: a build directory `out` for `target`; raises CodesignError. See `codesign.build`."""
+    from codesign.backends.base import ignore_progress
     from codesign.build import compile_graph
     from codesign.requirements import parse_requirements
     from codesign.target import load_target
@@ -48,7 +49,7 @@ def compile(
         graph,
         load_target(target),
         Path(out),
-        _ignore,
+        ignore_progress,
         backend_name=backend,
         objective=objective,
         requirements=parse_requirements(require),
@@ -67,12 +68,8 @@ def simulate(
     trace: str | Path | None = None,
 ) -> Simulation:
     """`codesign simulate`: outputs, report and what is wrong (`failures`, none when verified). See `codesign.build`."""
-    from codesign.backends.base import RunOptions
+    from codesign.backends.base import RunOptions, ignore_progress
     from codesign.build import simulate as run
 
     options = RunOptions(frames, stall, seed, Path(trace) if trace is not None else None)
-    return run(Path(directory), options, _ignore, inputs)
-
-
-def _ignore(_what: str, _done: int, _total: int) -> None:
-    """The Progress of a caller who wants none."""
+    return run(Path(directory), options, ignore_progress, inputs)

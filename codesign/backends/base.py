@@ -16,6 +16,10 @@ Objective = Literal["latency", "throughput", "area"]
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all (0: not known)
 
 
+def ignore_progress(_what: str, _done: int, _total: int) -> None:
+    """The Progress of a caller who wants none."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether a backend takes a node; if not, a sentence that says why and what would be taken."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codesign.backends.base import ignore_progress as ignore
 from codesign.errors import InputError, MismatchError, ToolError
 from codesign.train.data import load_images
 from codesign.train.recipe import Cnn, Mlp, Recipe, Training
@@ -42,10 +43,6 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def recipe(model: Mlp | Cnn | None = None, epochs: int = 6, accuracy: float = 0.5) -> Recipe:
     return Recipe("fashion-mnist", 1, model or Mlp((16,), 2, 2), Training(epochs, 50, 0.02), accuracy)
-
-
-def ignore(_what: str, _done: int, _total: int) -> None:
-    pass
 
 
 @pytest.mark.parametrize("model", [Mlp((16, 16), 2, 2), Mlp((32,), 1, 1), Cnn((4, 4), 4, 4)])

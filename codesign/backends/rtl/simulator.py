@@ -19,16 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from codesign import toolchain
-from codesign.backends.base import Progress
+from codesign.backends.base import Progress, ignore_progress
 from codesign.backends.rtl.simresult import REPORT_LINES, Frames, SimResult, read_result
 from codesign.backends.rtl.verilate import MONITOR, compile_model
 from codesign.errors import InputError, UsageError
 
 _CYCLES_AFTER = 8  # recorded after the end of a traced frame
-
-
-def ignore_progress(_what: str, _done: int, _total: int) -> None:
-    """The Progress of a caller who does not want any."""
 
 
 @dataclass(frozen=True)
