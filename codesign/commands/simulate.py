@@ -30,6 +30,7 @@ def arguments(parser: Parser) -> None:
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the random stalls (1)")
     parser.add_argument("--trace", type=Path, metavar="FILE.fst", help="write all signals to a trace file")
+    parser.add_argument("--trace-frame", type=int, metavar="K", help="trace only while frame K, from 0, goes through")
     parser.add_json()
 
 
@@ -44,8 +45,12 @@ def run(args: argparse.Namespace) -> int:
         found.append(Diagnostic("--frames", str(args.frames), "1 or more"))
     if not 0 <= args.stall < 1:
         found.append(Diagnostic("--stall", f"{args.stall:g}", "from 0 to less than 1"))
+    if args.trace_frame is not None and (args.trace is None or args.trace_frame < 0):
+        found.append(Diagnostic("--trace-frame", str(args.trace_frame), "0 or more, together with --trace FILE.fst"))
+    if args.frames is not None and args.trace_frame is not None and args.trace_frame >= args.frames:
+        found.append(Diagnostic("--trace-frame", str(args.trace_frame), f"0 to {args.frames - 1}, the frames that run"))
     raise_all(UsageError, found)
-    options = RunOptions(args.frames or 0, args.stall, args.seed, args.trace)
+    options = RunOptions(args.frames or 0, args.stall, args.seed, args.trace, args.trace_frame)
     inputs = [read_array(path) for path in args.inputs] if args.inputs else None
     with progress_bars() as progress:
         result = simulate(args.directory, options, progress, inputs)
@@ -70,5 +75,8 @@ def _print(result: Simulation, args: argparse.Namespace) -> None:
         more = f", … {completed[-1]:,}" if len(completed) > _STAMPS_SHOWN else ""
         against = "" if predicted is None else ", as predicted" if predicted == completed else ", NOT as predicted"
         print(f"frames complete in cycles {shown}{more}{against}")
-    if args.trace:
-        print(f"trace: {args.trace}")
+    if "trace" in result.details:
+        trace = result.details["trace"]
+        first, last = trace["cycles"]
+        around = "the whole run" if trace["frame"] is None else f"frame {trace['frame']}"
+        print(f"signals of {around}, cycles {first:,} to {last:,}: {trace['file']}")

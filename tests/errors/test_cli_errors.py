@@ -85,6 +85,10 @@ def fails(capsys: pytest.CaptureFixture[str], status: int, *words: object) -> st
         ),
         ("simulate o --stall 1 --frames 0", "codesign simulate: --frames: 0; allowed: 1 or more\n"
          "codesign simulate: --stall: 1; allowed: from 0 to less than 1"),
+        ("simulate o --trace-frame 3",
+         "codesign simulate: --trace-frame: 3; allowed: 0 or more, together with --trace FILE.fst"),
+        ("simulate o --frames 3 --trace t.fst --trace-frame 3",
+         "codesign simulate: --trace-frame: 3; allowed: 0 to 2, the frames that run"),
         (
             "report /nowhere /proc",
             "codesign report: /nowhere: not a build directory; allowed: what 'codesign compile' wrote\n"

@@ -44,6 +44,17 @@ def test_a_wrong_weight_is_found_and_traced(tmp_path: Path) -> None:
     assert Path(run.details["trace"]["file"]).stat().st_size > 1000
 
 
+def test_one_frame_is_traced_on_request(tmp_path: Path) -> None:
+    graph = networks.mlp(networks.I2, networks.U2)
+    build(graph, tmp_path / "artifact")
+    options = RunOptions(trace=tmp_path / "two.fst", trace_frame=2)
+    run = RtlBackend().run(tmp_path / "artifact", graph, feeds(graph, 4, 0), options, quiet)
+    first, last = run.details["trace"]["cycles"]
+    assert first < run.details["completed"][2] < last
+    assert (tmp_path / "two.fst").stat().st_size > 1000
+    assert not (tmp_path / "mismatch.fst").exists()
+
+
 def test_a_deadlock_names_the_streams_that_are_blocked(tmp_path: Path) -> None:
     graph = networks.residual()
     build(graph, tmp_path / "artifact", shallow=True)
