@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from codesign.errors import Diagnostic, GraphError, InputError, raise_all
 from codesign.ir.ops import Arg, Op, OpError, Work
@@ -241,19 +244,27 @@ class Graph:
 
         Exact for every graph that verifies. Raises InputError for a wrong shape or a value outside the input's type.
         """
-        feeds = self._check_feeds(feeds)
-        batch, step = len(feeds[0]), self._chunk()
+        checked = self._check_feeds(feeds)
+        batch, step = len(checked[0]), self._chunk()
+
+        def run(start: int) -> list[Values]:
+            values = self._run([f[start : start + step] for f in checked], keep=False)
+            return [values[p.name] for p in self.outputs]
+
         parts: list[list[Values]] = []
-        for start in range(0, max(batch, 1), step):
-            values = self._run([f[start : start + step] for f in feeds], keep=False)
-            parts.append([values[p.name] for p in self.outputs])
-            if progress:
-                progress(min(step, batch - start))
+        # One chunk per processor, each with one BLAS thread: BLAS threads of their own gain nothing on matrices this
+        # small, and wait for each other at a multiple of the cost when the machine has other work.
+        with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+            for part in pool.map(run, range(0, max(batch, 1), step)):
+                parts.append(part)
+                if progress:
+                    progress(min(step, batch - step * (len(parts) - 1)))
         return [np.concatenate(column, dtype=np.int64) for column in zip(*parts, strict=True)]
 
     def evaluate_all(self, *feeds: Feed) -> dict[str, IntArray]:
         """Every value of the golden evaluation by name, for comparing layer by layer."""
-        values = self._run(list(self._check_feeds(feeds)), keep=True)
+        with _blas().limit(limits=1, user_api="blas"):
+            values = self._run(list(self._check_feeds(feeds)), keep=True)
         return {name: np.asarray(value, dtype=np.int64) for name, value in values.items()}
 
     def _chunk(self) -> int:
@@ -347,6 +358,11 @@ class Graph:
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _range(dtype: IntType) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codesign.ir.ops import Arg, Conv2d, Dense
-from codesign.ir.ops.linear import accumulator_type, exact_dtype
+from codesign.ir.ops.linear import accumulator_type, exact_dtypes
 from codesign.ir.types import BIPOLAR, IntArray, IntType, TensorType
 from codesign.testing.graphs import int_types, values
 
@@ -100,12 +100,12 @@ def test_the_largest_sums_are_exact(x_type: IntType, weight: int) -> None:
         assert int(Dense().evaluate([x, w, bias], args)[0, 0]) == total
 
 
-def test_exact_dtype_at_its_bounds() -> None:
+def test_exact_dtypes_at_their_bounds() -> None:
     w, bias = np.array([[1 << 20, -(1 << 20)]]), np.array([-1])
-    assert exact_dtype(IntType(4, True), w, None) == np.float32  # 8 * 2^21 = 2^24
-    assert exact_dtype(IntType(4, True), w, bias) == np.float64
-    assert exact_dtype(IntType(32, True), w, None) == np.float64  # 2^31 * 2^21 = 2^52
-    assert exact_dtype(IntType(32, True), 2 * w, bias) == np.int64
+    assert exact_dtypes(IntType(4, True), w, None)[0] == np.float32  # 8 * 2^21 = 2^24
+    assert exact_dtypes(IntType(4, True), w, bias)[0] == np.float64
+    assert exact_dtypes(IntType(32, True), w, None)[0] == np.float64  # 2^31 * 2^21 = 2^52
+    assert exact_dtypes(IntType(32, True), 2 * w, bias)[0] == np.int64
 
 
 def test_work_counts_products_and_constant_bits() -> None:

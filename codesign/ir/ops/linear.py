@@ -26,15 +26,16 @@ from codesign.ir.ops.base import (
 from codesign.ir.types import IntArray, IntType, TensorType, Values
 
 
-def exact_dtype(x: IntType, weights: Values, bias: Values | None) -> np.dtype[Any]:
-    """The fastest dtype in which every sum of x * weights (outputs, terms) and the bias is exact.
+def exact_dtypes(x: IntType, weights: Values, bias: Values | None) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """The fastest dtype in which every sum of x * weights (outputs, terms) + bias is exact, and one to keep it in.
 
     Integers up to 2^24 (2^53) are exact in float32 (float64), and so is every product and partial sum of them, in any
     order: the fast matrix product of the BLAS library then gives the integer result. Above 2^53: int64.
     """
     bound = max(-x.lo, x.hi) * int(np.abs(weights).sum(axis=1).max())
     bound += 0 if bias is None else int(np.abs(bias).max())
-    return np.dtype(np.float32 if bound <= 1 << 24 else np.float64 if bound <= 1 << 53 else np.int64)
+    exact = np.float32 if bound <= 1 << 24 else np.float64 if bound <= 1 << 53 else np.int64
+    return np.dtype(exact), np.dtype(np.int32 if bound < 1 << 31 else np.int64)
 
 
 def accumulator_type(x: IntType, weights: IntArray, bias: IntArray | None, extra: int | None = None) -> IntType:
@@ -98,7 +99,7 @@ class Conv2d:
         x = args[0].type.dtype
         if any(self.padding):
             x = padded_type(x, self.pad_value)
-        exact = exact_dtype(x, weights.reshape(outputs, -1), bias)
+        exact, kept = exact_dtypes(x, weights.reshape(outputs, -1), bias)
         padded = pad_image(values[0], self.padding, self.pad_value)
         if per_group == 1 and self.groups > 1:
             y = self._depthwise(padded.astype(exact), weights.astype(exact))
@@ -106,7 +107,7 @@ class Conv2d:
             y = self._matmul(padded, weights.astype(exact))
         if bias is not None:
             y += bias.astype(exact)
-        return np.asarray(y, dtype=self.infer(args).dtype.storage)
+        return np.asarray(y, dtype=kept)
 
     def _matmul(self, x: Values, weights: NDArray[Any]) -> NDArray[Any]:
         """One matrix product per group: all windows, as rows, times the kernels, as columns."""
@@ -160,11 +161,11 @@ class Dense:
 
     def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         bias = values[2] if len(values) == 3 else None
-        exact = exact_dtype(args[0].type.dtype, values[1], bias)
+        exact, kept = exact_dtypes(args[0].type.dtype, values[1], bias)
         y = values[0].astype(exact) @ values[1].T.astype(exact)
         if bias is not None:
             y += bias.astype(exact)
-        return np.asarray(y, dtype=self.infer(args).dtype.storage)
+        return np.asarray(y, dtype=kept)
 
     def work(self, args: Sequence[Arg]) -> Work:
         rows = args[0].type.size // args[0].type.channels
