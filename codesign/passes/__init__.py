@@ -16,6 +16,7 @@ from codesign.passes.fold_reshapes import fold_reshapes
 from codesign.passes.groups_to_dense import groups_to_dense
 from codesign.passes.mean_to_sum import mean_to_sum
 from codesign.passes.merge_bias_into_threshold import merge_bias_into_threshold
+from codesign.passes.merge_equal import merge_equal
 from codesign.passes.merge_thresholds import merge_thresholds
 from codesign.passes.positive_multipliers import positive_multipliers
 from codesign.passes.remove_dead import remove_dead
@@ -30,18 +31,19 @@ Pass = Callable[[Graph], Graph]
 PIPELINE: tuple[Pass, ...] = (
     remove_dead,
     dense_to_conv,
+    fold_reshapes,
+    remove_identity,  # after fold_reshapes: there and back is nothing
+    merge_equal,
     expand_dilation,
     groups_to_dense,
     mean_to_sum,  # before split_padding: a mean does not count padding
     split_padding,
-    double_add,
+    double_add,  # after merge_equal and remove_identity, which show that two values are one
     positive_multipliers,  # before requant_to_threshold, which takes no negative ones
     requant_to_threshold,
     merge_thresholds,
     merge_bias_into_threshold,  # after all thresholds are there
-    fold_reshapes,
     flatten_early,  # where the Reshape stands directly behind
-    remove_identity,
 )
 
 
