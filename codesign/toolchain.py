@@ -67,7 +67,7 @@ class Completed:
 
 def _compiler() -> Tool:
     """$CXX (which may hold arguments), else g++, clang++ or c++ on PATH."""
-    needed_for, install = "cycle-accurate simulation", "apt install g++, or set CXX to a C++17 compiler"
+    needed_for, install = "the cycle model and simulation", "apt install g++, or set CXX to a C++17 compiler"
     wanted = os.environ.get("CXX", "")
     candidates = [shlex.split(wanted)] if wanted.strip() else [["g++"], ["clang++"], ["c++"]]
     for words in candidates:

@@ -23,7 +23,7 @@ def test_cxx_points_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ToolError) as caught:
         toolchain.require("c++")
     assert text_of(caught) == (
-        "c++: not found (CXX=/nowhere/g++ -m32 is not a program), needed for cycle-accurate simulation; "
+        "c++: not found (CXX=/nowhere/g++ -m32 is not a program), needed for the cycle model and simulation; "
         "try: apt install g++, or set CXX to a C++17 compiler"
     )
 
@@ -34,7 +34,7 @@ def test_no_compiler_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ToolError) as caught:
         toolchain.require("c++")
     assert text_of(caught) == (
-        "c++: not found (no g++, clang++ or c++ on PATH), needed for cycle-accurate simulation; "
+        "c++: not found (no g++, clang++ or c++ on PATH), needed for the cycle model and simulation; "
         "try: apt install g++, or set CXX to a C++17 compiler"
     )
 

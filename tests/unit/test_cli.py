@@ -99,7 +99,7 @@ def test_doctor_says_how_to_get_a_missing_tool(
     assert main(["doctor"]) == 4
     captured = capsys.readouterr()
     assert "MISSING" in captured.out
-    message = "codesign doctor: c++: missing, needed for cycle-accurate simulation; try: apt install g++"
+    message = "codesign doctor: c++: missing, needed for the cycle model and simulation; try: apt install g++"
     assert captured.err.startswith(message)
 
 

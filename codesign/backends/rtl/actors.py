@@ -83,14 +83,13 @@ def _window(
 ) -> tuple[IntArray, list[Takes]]:
     """Add writer, memory and reader of a window; return what the reader starts and what the writer takes."""
     words = design.streams[layer.inputs[0]].beats
-    need, free = window_reads(engine)
-    name = buffer_name(layer.name)
-    actors += [Actor(name, words), Actor(layer.name, need.size)]
-    links.append(Link(name, name, layer.name, engine.capacity, 0, np.ones(words, np.int64), need, free))
-    starts = np.zeros(need.size, np.int64)
+    at, need, free = window_reads(engine)
     inner = engine.kernel_h * engine.kernel_w * (1 if engine.channel_outer else engine.folds)
-    starts[inner - 1 :: inner] = 1
-    return starts, [_every(words)]
+    steps = engine.out_height * engine.out_width * engine.outer * inner
+    name = buffer_name(layer.name)
+    actors += [Actor(name, words), Actor(layer.name, steps, at)]
+    links.append(Link(name, name, layer.name, engine.capacity, 0, np.ones(words, np.int64), need, free))
+    return (at % inner == inner - 1).astype(np.int64), [_every(words)]
 
 
 def _window_parallel(engine: WindowParallel) -> tuple[IntArray, list[Takes]]:
@@ -114,20 +113,30 @@ def window_moves(engine: Window) -> tuple[IntArray, IntArray]:
     return base, np.diff(np.append(base, engine.height * engine.width * engine.folds))
 
 
-def window_reads(engine: Window) -> tuple[IntArray, IntArray]:
-    """Per step of a frame: words of the frame that must have been written before it, words given back after it."""
+def window_reads(engine: Window) -> tuple[IntArray, IntArray, IntArray]:
+    """The steps of a frame that may wait or end an output beat: their numbers; words of the frame that must have been
+    written before each; words given back after it.
+
+    Of the neuron folds behind the first, which read again what is there, only the last step of each is listed.
+    """
     base, release = window_moves(engine)
     ky, kx = np.meshgrid(np.arange(engine.kernel_h), np.arange(engine.kernel_w), indexing="ij")
     taps = ((ky * engine.width + kx) * engine.folds).reshape(-1)
     if engine.channel_outer:
         offset = (np.arange(engine.folds)[:, None] + taps).reshape(-1)
+        steps = np.arange(offset.size)
+        per_position = offset.size
     else:
-        offset = np.tile((taps[:, None] + np.arange(engine.folds)).reshape(-1), engine.outer)
+        words = (taps[:, None] + np.arange(engine.folds)).reshape(-1)
+        steps = np.append(np.arange(words.size), np.arange(2, engine.outer + 1) * words.size - 1)
+        offset = np.append(words, np.full(engine.outer - 1, words[-1]))
+        per_position = words.size * engine.outer
+    at = (np.arange(base.size)[:, None] * per_position + steps).reshape(-1)
     need = base[:, None] + offset + 1
     need[:, -1] = np.maximum(need[:, -1], base + release)
     free = np.zeros_like(need)
     free[:, -1] = release
-    return need.reshape(-1), free.reshape(-1)
+    return at, need.reshape(-1), free.reshape(-1)
 
 
 def least_capacity(engine: Window) -> int:

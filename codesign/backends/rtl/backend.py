@@ -102,6 +102,13 @@ class RtlBackend:
             for (name, value), unit in zip(asdict(use).items(), ("LUT", "FF", "block", "block"), strict=True)
         ]
         notes = _notes(design, {actor.name: actor.steps for actor in model.actors}, use, target)
+        if run.interval > model.ideal_interval:
+            held = {name: waits[0] for name, waits in run.waits.items() if waits and waits[0].cause == "room"}
+            worst = max(held, key=lambda name: held[name].cycles, default=None)
+            link = f": {held[worst].link} is full for {held[worst].cycles:,} cycles a frame" if worst else ""
+            notes.append(f"the depths cost {float(run.interval) - model.ideal_interval:,.6g} cycles a frame{link}")
+        if not run.settled:
+            notes.append("the interval is an average: the model found no steady state")
         return Report(target.name, metrics, schedule=schedule.to_data(), notes=notes)
 
     def build(self, graph: Graph, schedule: RtlSchedule, target: Target, out: Path) -> None:
@@ -221,8 +228,9 @@ def _cycle_metrics(latency: int, interval: float | None, clock_hz: float, basis:
 
 def _notes(design: Design, steps: Mapping[str, int], use: Resources, target: Target) -> list[str]:
     """What a user should know of a design: its bottleneck, and what of the device it does not fit into."""
-    slowest = max(steps, key=lambda name: steps[name])
-    layer = next(layer for layer in design.layers if buffer_name(layer.name) == slowest or layer.name == slowest)
+    most = max(steps.values())
+    slow = [layer for layer in design.layers if most in (steps[layer.name], steps.get(buffer_name(layer.name)))]
+    layer = next((layer for layer in slow if layer.pipes), slow[0])  # rather the layer than a converter before it
     notes = [f"bottleneck: {layer.where or layer.name} ({layer.what})"]
     for name, value in asdict(use).items():
         limit = target.limits.get(name, 0)
