@@ -78,6 +78,7 @@ def run_demo(out: Path, progress: Progress, targets: Sequence[str] = TARGETS) ->
         model = out / "train" / network / "model.onnx"
         imported = import_model(model)
         golden = _golden(imported.graph, images, step)
+        notes += _ties(network, golden)
         for name in targets:
 
             def on_target(what: str, done: int, total: int, label: str = f"{network} on {name}") -> None:
@@ -130,6 +131,15 @@ def _golden(graph: Graph, images: Images, progress: Progress) -> IntArray:
 
 def _accuracy(scores: IntArray, labels: np.ndarray[Any, Any]) -> float:
     return float((scores.reshape(len(scores), -1).argmax(axis=1) == labels).mean())
+
+
+def _ties(network: str, scores: IntArray) -> list[str]:
+    """Why two exact evaluations can disagree on a class: equal best scores, which float rounding decides in Brevitas."""
+    best = np.sort(scores.reshape(len(scores), -1), axis=1)[:, -2:]
+    ties = int((best[:, 0] == best[:, 1]).sum())
+    if not ties:
+        return []
+    return [f"{network}: {ties} images have two equal best scores; float rounding decides these in Brevitas"]
 
 
 def _mismatching_bits(graph: Graph, golden: IntArray, rtl: IntArray) -> int:
