@@ -29,16 +29,16 @@ def resolve_mul_style(style: str, a: IntType, b: IntType) -> str:
 def _dot(fabric: Fabric, style: str, terms: int, a: IntType, w: IntType, acc_bits: int) -> Resources:
     """A dot product of `terms` pairs and its accumulator.
 
-    lut  every one of the terms * a.bits * w.bits partial products goes into a compressor tree; a full adder (one LUT of
-         6 inputs, whose first level absorbs the AND or XNOR gates; with 4 inputs two LUTs) takes one bit out of it
+    lut  every one of the terms * a.bits * w.bits partial products goes into a compressor tree, which takes 5/3 LUTs of
+         6 inputs or 4 LUTs of 4 inputs for each, gates included (Yosys 0.70 with abc9, 16 to 64 terms of 1 to 4 bits:
+         1.57 to 1.74 on xc7, 3.4 to 4.8 on ecp5)
     dsp  a DSP block per product (more for operands wider than its ports), the tree adds one LUT per bit of each sum
     Both: an accumulator of one LUT and one flip-flop a bit.
     """
     accumulator = Resources(lut=acc_bits, ff=acc_bits)
     if style == "lut":
-        bits = terms * a.bits * w.bits
-        adders = max(bits - math.ceil(math.log2(bits + 1)), 0)
-        return accumulator + Resources(lut=bits / 3 + adders if fabric.lut_inputs >= 6 else 2 * adders)
+        per_bit = 5 / 3 if fabric.lut_inputs >= 6 else 4.0
+        return accumulator + Resources(lut=per_bit * terms * a.bits * w.bits)
     blocks = min(
         math.ceil(a.bits / (fabric.dsp_a - 1)) * math.ceil(w.bits / (fabric.dsp_b - 1)),
         math.ceil(a.bits / (fabric.dsp_b - 1)) * math.ceil(w.bits / (fabric.dsp_a - 1)),
