@@ -134,7 +134,7 @@ def _accuracy(scores: IntArray, labels: np.ndarray[Any, Any]) -> float:
 
 
 def _ties(network: str, scores: IntArray) -> list[str]:
-    """Why two exact evaluations can disagree on a class: equal best scores, which float rounding decides in Brevitas."""
+    """Why classes can differ while no integer does: of equal best scores, float rounding picks one in Brevitas."""
     best = np.sort(scores.reshape(len(scores), -1), axis=1)[:, -2:]
     ties = int((best[:, 0] == best[:, 1]).sum())
     if not ties:
