@@ -26,6 +26,7 @@ Feed = NDArray[np.integer[Any]]  # integers of any width; taken as int64
 
 # Frames evaluated at once: few enough for the caches, enough to hide the cost of a call.
 _CHUNK_ELEMENTS = 1 << 21
+_WORKERS = min(8, os.cpu_count() or 1)  # chunks at once: each holds some 50 MB
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,7 @@ class Graph:
         parts: list[list[Values]] = []
         # One chunk per processor, each with one BLAS thread: BLAS threads of their own gain nothing on matrices this
         # small, and wait for each other at a multiple of the cost when the machine has other work.
-        with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(_WORKERS) as pool:
             for part in pool.map(run, range(0, max(batch, 1), step)):
                 parts.append(part)
                 if progress:
