@@ -28,6 +28,7 @@ from codesign.backends.rtl.timing import CycleModel
 from codesign.backends.rtl.units import cut
 from codesign.errors import Diagnostic, InputError, MismatchError, ToolError, UnsupportedError, raise_all
 from codesign.ir.graph import Graph, Node
+from codesign.ir.ops import Reshape
 from codesign.ir.types import IntArray
 from codesign.passes import run_passes
 from codesign.report import Basis, Metric, Report
@@ -49,6 +50,8 @@ class RtlBackend:
             found = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
             return Verdict(False, f"{found}; a streaming design has one of each")
         prepared = prepare(graph)
+        if _is_empty(prepared):
+            return Verdict(False, _EMPTY)
         for made in prepared.nodes:
             if made.where == node.where:
                 verdict = check(made, prepared)
@@ -179,6 +182,8 @@ class RtlBackend:
     def _supported(self, graph: Graph, target: Target) -> Graph:
         verdicts = [(node, self.check(node, graph, target)) for node in graph.nodes]
         raise_all(UnsupportedError, [Diagnostic(n.where, v.reason) for n, v in verdicts if not v.ok])
+        if _is_empty(graph):
+            raise UnsupportedError.at("graph", _EMPTY)
         return prepare(graph)
 
 
@@ -206,6 +211,13 @@ def _first_wrong(outputs: IntArray, golden: IntArray) -> int | None:
     if differs.any():
         return int(differs.argmax())
     return len(outputs) if len(outputs) < len(golden) else None
+
+
+_EMPTY = "a graph that only reshapes its input is not built; a design needs an operator"
+
+
+def _is_empty(graph: Graph) -> bool:
+    return all(isinstance(node.op, Reshape) for node in graph.nodes)
 
 
 @lru_cache(maxsize=8)
