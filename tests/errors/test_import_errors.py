@@ -1,55 +1,20 @@
-"""What the importer says about models and files that it cannot take, word by word."""
+"""What the importer says about models that it cannot take, word by word."""
 
 from __future__ import annotations
 
-import random
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from onnx_models import model, node, quant
 
-from codesign.errors import CodesignError, InputError, ToolError, UnsupportedError
-from codesign.frontend import gap, import_brevitas, import_model
+from codesign.errors import CodesignError, InputError, UnsupportedError
+from codesign.frontend import gap, import_model
 from codesign.frontend.onnx import HANDLERS, convert
 
 OPERATORS = ", ".join(sorted(HANDLERS))
-QONNX = "qonnx.custom_op.general"
-Consts = dict[str, Any]
-
-
-def model(
-    nodes: Sequence[Any],
-    shape: Sequence[Any] = (1, 2, 4, 4),
-    output: str = "y",
-    elem: int = TensorProto.FLOAT,
-    **consts: Any,
-) -> Any:
-    """A model from input x to `output`."""
-    arrays = {"one": np.float32(1), "zero": np.float32(0), "four": np.float32(4)} | consts
-    tensors = [numpy_helper.from_array(np.asarray(v), k) for k, v in arrays.items()]
-    x = helper.make_tensor_value_info("x", elem, shape)
-    y = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
-    opsets = [helper.make_opsetid("", 13), helper.make_opsetid(QONNX, 2)]
-    return helper.make_model(helper.make_graph(list(nodes), "net", [x], [y], tensors), opset_imports=opsets)
-
-
-def node(op: str, inputs: str, output: str, name: str = "", **attributes: Any) -> Any:
-    domain = QONNX if op in ("Quant", "BipolarQuant", "Trunc") else ""
-    return helper.make_node(op, inputs.split(), [output], name=name or f"/{output}/{op}", domain=domain, **attributes)
-
-
-def quant(x: str, y: str, scale: str = "one", bits: str = "four", **attributes: Any) -> Any:
-    return node(
-        "Quant", f"{x} {scale} zero {bits}", y, **{"signed": 1, "narrow": 0, "rounding_mode": "ROUND"} | attributes
-    )
-
-
 WEIGHT = np.ones((2, 2, 3, 3), dtype=np.float32)
 
 
@@ -59,152 +24,6 @@ def refusal(proto: Any, error: type[CodesignError] = UnsupportedError) -> list[s
     assert type(caught.value) is error
     assert caught.value.exit_status == (3 if error is UnsupportedError else 2)
     return str(caught.value).split("\n")
-
-
-# -- files ---------------------------------------------------------------------------------------------------
-
-
-def file_error(path: Path | str, error: type[CodesignError] = InputError) -> str:
-    with pytest.raises(error) as caught:
-        import_model(path)
-    return str(caught.value)
-
-
-def test_missing_file(tmp_path: Path) -> None:
-    path = tmp_path / "net.onnx"
-    assert file_error(path) == f"{path}: no such file; allowed: an ONNX file"
-    path = tmp_path / "graph.txt"
-    assert file_error(path) == f"{path}: no such file; allowed: the text form of a graph"
-    path = tmp_path / "net.py"
-    assert file_error(f"{path}:make") == f"{path}: no such file; allowed: FILE.py:FUNCTION"
-
-
-def test_a_directory(tmp_path: Path) -> None:
-    path = tmp_path / "net.onnx"
-    path.mkdir()
-    assert file_error(path) == f"{path}: cannot be read: Is a directory; allowed: a readable ONNX file"
-
-
-@pytest.mark.parametrize("content", [b"this is no ONNX file", b"\x00\xff" * 50])
-def test_no_onnx_file(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "net.onnx"
-    path.write_bytes(content)
-    expected = "not an ONNX file, or a truncated or corrupt one; allowed: a complete ONNX file; try: export it again"
-    assert file_error(path) == f"{path}: {expected}"
-
-
-def test_an_empty_file(tmp_path: Path) -> None:
-    path = tmp_path / "net.onnx"
-    path.write_bytes(b"")
-    expected = "an ONNX file without layers, or no ONNX file; allowed: a complete ONNX file; try: export it again"
-    assert file_error(path) == f"{path}: {expected}"
-
-
-def test_truncated_and_corrupt_files_end_in_a_message(tmp_path: Path) -> None:
-    whole = model([quant("x", "q"), node("Conv", "q w", "c"), quant("c", "y")], w=WEIGHT).SerializeToString()
-    path, rng, accepted = tmp_path / "net.onnx", random.Random(1), 0
-    for length in range(0, len(whole), 7):
-        path.write_bytes(whole[:length])
-        with pytest.raises(CodesignError):
-            import_model(path)
-    for _ in range(300):
-        data = bytearray(whole)
-        data[rng.randrange(len(data))] = rng.randrange(256)
-        path.write_bytes(data)
-        with suppress(CodesignError):
-            import_model(path)
-            accepted += 1
-    assert 0 < accepted < 270
-
-
-def test_other_kinds_of_files() -> None:
-    kinds = "a .onnx file, FILE.py:FUNCTION that returns a Brevitas module and an example input, or a graph .txt file"
-    expected = f"net.tflite: a TensorFlow Lite model; allowed: {kinds}; try: an ONNX file of the same model"
-    assert file_error("net.tflite", UnsupportedError) == expected
-    assert file_error("net.h5") == f"net.h5: no model that codesign knows; allowed: {kinds}"
-    expected = "net.py: a Python file without a function; allowed: FILE.py:FUNCTION; try: net.py:model"
-    assert file_error("net.py") == expected
-
-
-def test_a_graph_file_that_is_no_text(tmp_path: Path) -> None:
-    path = tmp_path / "graph.txt"
-    path.write_bytes(b"\xff\xfe\xfd")
-    assert file_error(path) == f"{path}: cannot be read; allowed: the text form of a graph"
-
-
-# -- Python functions ----------------------------------------------------------------------------------------
-
-
-def function_error(tmp_path: Path, source: str, error: type[CodesignError] = InputError, function: str = "make") -> str:
-    path = tmp_path / "net.py"
-    path.write_text(source)
-    return file_error(f"{path}:{function}", error).replace(str(tmp_path), "DIR")
-
-
-def test_no_such_function(tmp_path: Path) -> None:
-    found = function_error(tmp_path, "def other():\n    pass\n")
-    assert found == "DIR/net.py:make: no such function; allowed: other"
-
-
-def test_a_function_that_raises(tmp_path: Path) -> None:
-    found = function_error(tmp_path, "def make():\n    return 1 / 0\n")
-    assert (
-        found
-        == "DIR/net.py:make: raises ZeroDivisionError in line 2: division by zero; allowed: a function that returns"
-    )
-
-
-def test_a_file_that_is_no_python(tmp_path: Path) -> None:
-    found = function_error(tmp_path, "def make(:\n")
-    assert found.startswith("DIR/net.py:make: raises SyntaxError in line 1: invalid syntax")
-
-
-def test_a_function_that_exits(tmp_path: Path) -> None:
-    found = function_error(tmp_path, "def make():\n    raise SystemExit(3)\n")
-    assert found == "DIR/net.py:make: raises SystemExit in line 2: 3; allowed: a function that returns"
-
-
-def test_a_function_that_returns_something_else(tmp_path: Path) -> None:
-    found = function_error(tmp_path, "def make():\n    return 3\n")
-    allowed = "a tuple of a Brevitas module and an example input; try: return model, torch.randn(1, 784)"
-    assert found == f"DIR/net.py:make: returns int; allowed: {allowed}"
-
-
-def test_brevitas_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "brevitas", None)
-    with pytest.raises(ToolError) as caught:
-        import_brevitas(None, None)
-    hint = "pip install 'codesign[brevitas]'"
-    assert (
-        str(caught.value)
-        == f"brevitas: not installed: brevitas; allowed: torch, brevitas and onnxoptimizer; try: {hint}"
-    )
-    assert caught.value.exit_status == 4
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_wrong_modules_and_examples(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("brevitas")
-
-    def error(module: Any, example: Any, kind: type[CodesignError] = InputError) -> str:
-        with pytest.raises(kind) as caught:
-            import_brevitas(module, example)
-        return str(caught.value)
-
-    assert error(3, 4) == "int: a int; allowed: a torch.nn.Module and an example input"
-    layer = torch.nn.Linear(4, 2)
-    assert error(layer, "x") == "Linear: an example input of type str; allowed: a tensor or an array"
-    found = error(layer, torch.ones(1, 5))
-    assert found.startswith(
-        "Linear: the module does not run on the example input: mat1 and mat2 shapes cannot be multiplied"
-    )
-    assert found.endswith("; allowed: an example input of the right shape, with a batch axis")
-    found = error(layer, torch.ones(1, 4), UnsupportedError)
-    assert found.startswith("Linear: no quantisers: a floating-point model; allowed: Quant, BipolarQuant")
-
-
-# -- models --------------------------------------------------------------------------------------------------
 
 
 def test_no_quantisers() -> None:
@@ -446,9 +265,3 @@ def test_a_graph_file_has_no_source_to_compare_with(tmp_path: Path) -> None:
         gap(imported)
     expected = "graph: no source model to compare with; allowed: a Brevitas module or an ONNX file"
     assert str(caught.value) == expected
-
-
-def test_the_same_messages_through_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "net.onnx"
-    onnx.save(model([quant("x", "q"), node("Erf", "q", "y")]), str(path))
-    assert file_error(path, UnsupportedError) == f"y: the operator Erf; allowed: {OPERATORS}"
