@@ -112,11 +112,6 @@ def _reshape() -> Graph:
     return c.graph(c.dense(flat, c.weights(I4, 3, 6 * 5 * 4), I4))
 
 
-def _only_reshape() -> Graph:
-    c = Case(U4)
-    return c.graph(c.node(Reshape((6 * 5 * 4,)), c.x))
-
-
 def _argmax() -> Graph:
     c = Case(I8, (10,))
     return c.graph(c.node(ArgMax(), c.x))
@@ -184,7 +179,6 @@ CASES: dict[str, Callable[[], Graph]] = {
     "pad_activated": _pad_activated,
     "pad_bipolar": lambda: _pad(BIPOLAR, 0),
     "reshape": _reshape,
-    "reshape_alone": _only_reshape,
     "argmax": _argmax,
     "softmax": _softmax,
 }

@@ -5,13 +5,18 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from codesign.backends.rtl.backend import RtlBackend
+from codesign.errors import UnsupportedError
 from codesign.ir.graph import Graph
+from codesign.ir.ops import Reshape
+from codesign.ir.types import IntType
 from codesign.target import load_target
-from codesign.testing.conformance import BackendConformance, verify
+from codesign.testing.build import GraphBuilder
+from codesign.testing.conformance import BackendConformance, quiet, verify
 from codesign.testing.graphs import graphs
 
 
@@ -19,9 +24,17 @@ class TestRtl(BackendConformance):
     backend, target = RtlBackend(), load_target("pynq-z2")
     refused = {  # noqa: RUF012 the base class says ClassVar
         "avg_pool_mean_padded": "a mean over windows of unequal size is not built",
-        "reshape_alone": "a graph that only reshapes its input is not built; a design needs an operator",
         "softmax": "Softmax is not built",
     }
+
+
+def test_a_graph_without_an_operator_is_refused(tmp_path: Path) -> None:
+    sentence = "a graph that only reshapes its input is not built; a design needs an operator"
+    b = GraphBuilder()
+    x = b.input((2, 3), IntType(4, False))
+    assert verify(TestRtl.backend, TestRtl.target, b.graph(b.node(Reshape((6,)), x)), tmp_path) == [sentence]
+    with pytest.raises(UnsupportedError, match=f"^graph: {sentence}$"):
+        TestRtl.backend.schedule(b.graph(x), TestRtl.target, "area", (), quiet)
 
 
 @settings(max_examples=4, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
