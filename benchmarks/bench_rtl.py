@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +15,13 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from codesign.backends.base import Requirement, RunOptions
-from codesign.backends.rtl.backend import RtlBackend, prepare
-from codesign.backends.rtl.lower import lower
-from codesign.backends.rtl.plan import size_design
+from codesign.backends.rtl.backend import RtlBackend
 from codesign.ir.graph import Graph
 from codesign.ir.ops import Conv2d, MaxPool2d, Reshape
 from codesign.ir.types import BIPOLAR
-from codesign.schedule import Fold, RtlSchedule
 from codesign.target import load_target
-from tests.hw.networks import I2, I4, U2, U4, U8, Build, mlp
+from tests.hw.networks import I2, I4, TFC, U2, U4, U8, Build, finn_schedule, mlp
 
-TFC = (784, 64, 64, 64, 10)
-# FINN's folding of TFC at 64 cycles per frame: (PE, SIMD) of the four layers.
-FINN_FOLDS = (Fold(16, 49), Fold(8, 8), Fold(8, 8), Fold(10, 8))
 CASES: dict[str, Callable[[], Graph]] = {
     "tfc_w1a1": lambda: mlp(BIPOLAR, BIPOLAR, TFC),
     "tfc_w2a2": lambda: mlp(I2, U2, TFC),
@@ -37,12 +30,6 @@ CASES: dict[str, Callable[[], Graph]] = {
 
 def quiet(_what: str, _done: int, _total: int) -> None:
     """No progress wanted."""
-
-
-def finn_schedule(graph: Graph) -> RtlSchedule:
-    """FINN's folds with the depths that the sizing chooses."""
-    loose = RtlSchedule({f"fc{i}": fold for i, fold in enumerate(FINN_FOLDS)}, levels=3)
-    return replace(loose, depths=size_design(lower(prepare(graph), loose)).depths)
 
 
 def demo_cnn() -> Graph:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from codesign.backends.rtl.backend import prepare
+from codesign.backends.rtl.lower import lower
+from codesign.backends.rtl.plan import size_design
 from codesign.ir.graph import Graph
 from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, Op, Requant, Reshape, Threshold
 from codesign.ir.ops import Rounding as Rounding
 from codesign.ir.types import BIPOLAR, IntArray, IntType, TensorType
+from codesign.schedule import Fold, RtlSchedule
 from codesign.testing.build import GraphBuilder
 from codesign.testing.graphs import feeds, values
 
 U1, U2, U4, U8 = (IntType(bits, False) for bits in (1, 2, 4, 8))
 I2, I4, I8 = (IntType(bits, True) for bits in (2, 4, 8))
+
+
+TFC = (784, 64, 64, 64, 10)
+# FINN's folding of its TFC networks, 64 cycles a frame: (PE, SIMD) of the four layers.
+FINN_FOLDS = (Fold(16, 49), Fold(8, 8), Fold(8, 8), Fold(10, 8))
+
+
+def finn_schedule(graph: Graph) -> RtlSchedule:
+    """FINN's folds for an `mlp` of the sizes `TFC`, with the depths that the sizing chooses."""
+    loose = RtlSchedule({f"fc{i}": fold for i, fold in enumerate(FINN_FOLDS)}, levels=3)
+    return replace(loose, depths=size_design(lower(prepare(graph), loose)).depths)
 
 
 class Build:
