@@ -33,8 +33,7 @@ def tfc_w2a2() -> tuple[nn.Module, torch.Tensor]:
 def _tfc(weight_bits: int, activation_bits: int) -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(0)
     module = build(Mlp((64, 64, 64), weight_bits, activation_bits))
-    images = torch.rand(64, 1, 28, 28)
     with torch.no_grad():
         for _ in range(50):  # statistics for the scales and the batch normalisation
-            module(images)
+            module(torch.rand(64, 1, 28, 28))
     return module.eval(), example_input()

@@ -115,8 +115,9 @@ def _print(model: str, imported: Imported, rows: list[dict[str, Any]], gaps: lis
     print(f"\ninput {inputs}; {len(rows)} layers, {macs:,} MACs a frame, {size:,} bytes of constants")
     for g in gaps:
         if g.layer.startswith("output "):
-            same = "" if g.argmax_agreement is None else f", the same class in {g.argmax_agreement:.2%}"
             source = imported.source.name if imported.source is not None else ""
-            print(f"{g.layer} against {source}: {g.mismatches:,} of {g.elements:,} elements differ{same}")
+            same = "" if g.argmax_agreement is None else f", the same class in {g.argmax_agreement:.2%}"
+            found = f"{g.mismatches:,} of {g.elements:,} elements differ{same}" if g.mismatches else "every element equal"
+            print(f"{g.layer} against {source}: {found}")
     for note in imported.notes:
         print(f"note: {note}")
