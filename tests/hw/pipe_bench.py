@@ -17,7 +17,7 @@ from codesign.backends.rtl.backend import LIBRARY, library_files
 from codesign.backends.rtl.blocks.base import Block
 from codesign.backends.rtl.blocks.fifo import Fifo
 from codesign.backends.rtl.blocks.window import Window
-from codesign.backends.rtl.emit import Ports, _instance
+from codesign.backends.rtl.emit import Ports, instance
 from codesign.backends.rtl.simulator import Simulator, build
 from codesign.ir.types import IntArray, IntType
 
@@ -83,7 +83,7 @@ def bench(directory: Path, window: Window, cases: Sequence[Case], results: int) 
     ports: Ports = [("valid_i", "s_axis_tvalid"), ("ready_o", "s_axis_tready"), ("credit_i", "&credit")]
     ports += [("data_i", f"s_axis_tdata[{in_bits - 1}:0]"), ("take_o", "take"), ("valid_o", "step")]
     ports += [("first_o", "first"), ("last_o", "last"), ("data_o", "word")]
-    lines += _instance("cs_window", "u_window", window.parameters(), [*clock, *ports])
+    lines += instance("cs_window", "u_window", window.parameters(), [*clock, *ports])
     low = out_low = 0
     for i, case in enumerate(cases):
         lines.append(f"  logic push{i}; logic [{case.out_width - 1}:0] data{i};")
@@ -99,18 +99,18 @@ def bench(directory: Path, window: Window, cases: Sequence[Case], results: int) 
             parameters[parameter] = f"mem/{i}_{parameter}.mem"
             (directory / str(parameters[parameter])).write_text("\n".join(words) + "\n")
         ports += [("valid_o", f"push{i}"), ("data_o", f"data{i}")]
-        lines += _instance(case.pipe.module, f"u_pipe{i}", parameters, ports)
+        lines += instance(case.pipe.module, f"u_pipe{i}", parameters, ports)
         probe: dict[str, int | str] = {"Name": case.name, "Latency": case.pipe.latency}
         ports = [*clock, ("valid_i", "step & last"), ("valid_o", f"push{i}")]
-        lines += _instance("latency_probe", f"u_probe{i}", probe, ports)
+        lines += instance("latency_probe", f"u_probe{i}", probe, ports)
         fifo = Fifo(case.out_width, case.depth, case.style)
         ports = [*clock, ("take_i", "take"), ("credit_o", f"credit[{i}]"), ("push_i", f"push{i}")]
         ports += [("data_i", f"data{i}"), ("valid_o", f"valid[{i}]"), ("ready_i", f"ready[{i}]")]
         ports.append(("data_o", f"results[{out_low} +: {case.out_width}]"))
-        lines += _instance("cs_fifo", f"u_fifo{i}", fifo.parameters(), ports)
+        lines += instance("cs_fifo", f"u_fifo{i}", fifo.parameters(), ports)
         out_low += case.out_width
     end = [*clock, ("valid_i", "m_axis_tvalid"), ("ready_i", "m_axis_tready"), ("last_o", "m_axis_tlast")]
-    lines += [*_instance("cs_frame_end", "u_end", {"Beats": results}, end), "endmodule", ""]
+    lines += [*instance("cs_frame_end", "u_end", {"Beats": results}, end), "endmodule", ""]
     (directory / "top.sv").write_text("\n".join(lines))
     modules = {case.pipe.module for case in cases} | {"cs_window", "cs_fifo", "cs_frame_end"}
     sources = [LIBRARY / f"{name}.sv" for name in library_files(sorted(modules))]

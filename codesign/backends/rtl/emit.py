@@ -71,7 +71,7 @@ def top(design: Design, title: str) -> str:
     data = f"{last.name}_data" if not padding else f"{{{padding}'b0, {last.name}_data}}"
     lines += [f"  assign m_axis_tdata = {data};"]
     end: Ports = [("clk_i", "aclk"), ("rst_ni", "aresetn"), ("valid_i", "m_axis_tvalid"), ("ready_i", "m_axis_tready")]
-    lines += _instance("cs_frame_end", "u_frame_end", {"Beats": last.beats}, [*end, ("last_o", "m_axis_tlast")])
+    lines += instance("cs_frame_end", "u_frame_end", {"Beats": last.beats}, [*end, ("last_o", "m_axis_tlast")])
     return "\n".join([*lines, "endmodule", ""])
 
 
@@ -82,7 +82,7 @@ def monitors(design: Design) -> str:
         ports: Ports = [("clk_i", "aclk"), ("rst_ni", "aresetn"), ("valid_i", f"{stream.name}_valid")]
         ports += [("ready_i", f"{stream.name}_ready"), ("data_i", f"{stream.name}_data")]
         parameters: dict[str, int | str] = {"Name": stream.name, "Width": stream.width}
-        lines += ["", "bind top", *_instance("cs_stream_monitor", f"u_monitor_{stream.name}", parameters, ports)]
+        lines += ["", "bind top", *instance("cs_stream_monitor", f"u_monitor_{stream.name}", parameters, ports)]
     return "\n".join([*lines, ""])
 
 
@@ -102,7 +102,7 @@ def _edge(layer: Layer, stream: Stream) -> list[str]:
     """The input edge: a skid buffer, which is a FIFO of two of its own."""
     data = "s_axis_tdata" if axis_bits(stream.width) == stream.width else f"s_axis_tdata[{stream.width - 1}:0]"
     ports = [*_clock(), ("valid_i", "s_axis_tvalid"), ("ready_o", "s_axis_tready"), ("data_i", data)]
-    return _instance("cs_skid", f"u_{layer.name}_skid", layer.engine.parameters(), [*ports, *_stream_out(stream.name)])
+    return instance("cs_skid", f"u_{layer.name}_skid", layer.engine.parameters(), [*ports, *_stream_out(stream.name)])
 
 
 def _clock() -> Ports:
@@ -143,7 +143,7 @@ def _engine(layer: Layer, design: Design) -> list[str]:
         lines.append(f"  logic [{width - 1}:0] {name}__step_data;")
         ports.append(("data_o", f"{name}__step_data"))
     suffix = module.removeprefix("cs_")
-    return lines + _instance(module, f"u_{name}_{suffix}", _parameters(layer, suffix, layer.engine), ports)
+    return lines + instance(module, f"u_{name}_{suffix}", _parameters(layer, suffix, layer.engine), ports)
 
 
 def _engine_width(layer: Layer, design: Design) -> int:
@@ -176,7 +176,7 @@ def _pipes(layer: Layer) -> list[str]:
         else:
             ports.append(("data_i", f"{before}_data"))
         ports += [("valid_o", wire), ("data_o", f"{wire}_data")]
-        lines += _instance(block.module, f"u_{wire}", _parameters(layer, suffix, block), ports)
+        lines += instance(block.module, f"u_{wire}", _parameters(layer, suffix, block), ports)
         before = wire
     return lines
 
@@ -197,7 +197,7 @@ def _fifos(layer: Layer) -> list[str]:
         pick = f"[{index}]" if layer.engine.module == "cs_fork" else ""
         ports = [*_clock(), ("take_i", f"{layer.name}__take{pick}"), ("credit_o", f"{layer.name}__credit{pick}")]
         ports += [("push_i", f"{push}{pick}"), ("data_i", f"{push}_data"), *_stream_out(stream.name)]
-        lines += _instance("cs_fifo", f"u_{stream.name}_fifo", stream.fifo.parameters(), ports)
+        lines += instance("cs_fifo", f"u_{stream.name}_fifo", stream.fifo.parameters(), ports)
     return lines
 
 
@@ -207,7 +207,7 @@ def _parameters(layer: Layer, suffix: str, block: Block) -> dict[str, int | str]
     return {**block.parameters(), **files}
 
 
-def _instance(module: str, name: str, parameters: Mapping[str, int | str], ports: Ports) -> list[str]:
+def instance(module: str, name: str, parameters: Mapping[str, int | str], ports: Ports) -> list[str]:
     """An instance with named parameters, several to a line, and named ports, likewise."""
     values = [f".{key}({_literal(value)})" for key, value in parameters.items()]
     connections = [f".{port}({wire})" for port, wire in ports]
