@@ -117,7 +117,8 @@ def _print(model: str, imported: Imported, rows: list[dict[str, Any]], gaps: lis
         if g.layer.startswith("output "):
             source = imported.source.name if imported.source is not None else ""
             same = "" if g.argmax_agreement is None else f", the same class in {g.argmax_agreement:.2%}"
-            found = f"{g.mismatches:,} of {g.elements:,} elements differ{same}" if g.mismatches else "every element equal"
+            differ = f"{g.mismatches:,} of {g.elements:,} elements differ{same}"
+            found = differ if g.mismatches else "every element equal"
             print(f"{g.layer} against {source}: {found}")
     for note in imported.notes:
         print(f"note: {note}")

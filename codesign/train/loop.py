@@ -192,4 +192,11 @@ def _export(module: nn.Module, path: Path) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        export_qonnx(module, args=example_input(), export_path=str(path), dynamo=False)
+        export_qonnx(
+            module,
+            args=example_input(),
+            export_path=str(path),
+            dynamo=False,
+            input_names=["image"],
+            output_names=["scores"],
+        )
