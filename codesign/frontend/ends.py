@@ -57,6 +57,8 @@ def _argmax(ctx: Context, node: OnnxNode) -> Real:
     x = real.value
     if not (is_uniform(real.only.a) and is_uniform(real.b)):
         factors, offsets = comparable(real.only.a, real.b, classes)
+        if int((np.abs(factors) * np.maximum(np.abs(x.lo), np.abs(x.hi)) + np.abs(offsets)).max()) >= 1 << 31:
+            raise _incomparable()
         if x.adjustable and is_uniform(factors) and factors[0] == 1:
             x.add_bias(offsets)
         else:
@@ -88,11 +90,13 @@ def comparable(a: Rationals, b: Rationals, classes: int) -> tuple[IntArray, IntA
         common = gcd(*m, *n)
         m, n = [v // common for v in m], [v // common for v in n]
     if max(map(abs, (*m, *n))) >= 1 << 31:
-        hint = "one weight scale for the last layer, or no ArgMax in the model"
-        raise Refusal(
-            "an ArgMax over classes whose scales have no common 32-bit form", "one scale for all classes", hint
-        )
+        raise _incomparable()
     return np.array(m, dtype=np.int64), np.array(n, dtype=np.int64)
+
+
+def _incomparable() -> Refusal:
+    hint = "one weight scale for the last layer, or no ArgMax in the model"
+    return Refusal("classes whose scales have no common 32-bit form", "one scale for all classes", hint)
 
 
 def output_port(ctx: Context, name: str, real: Real, quants: dict[str, Quant]) -> Port:

@@ -39,13 +39,14 @@ _NEUTRAL = (
 
 def channel_axes(ctx: Context, name: str, rank: int) -> tuple[int, ...]:
     """source_axes of an input of `rank` axes (without the batch): channels move last where the model has them first."""
-    if rank not in (2, 3):
-        return tuple(range(rank))
+    same = tuple(range(rank))
     first = _first_reader(ctx, name)
-    if first is None or (first.op == "Transpose" and first.get("perm") == [0, rank, *range(1, rank)]):
-        return tuple(range(rank))
-    if rank == 2 and first.op in ("MatMul", "Gemm", "Transpose", "Flatten", "Reshape"):
-        return tuple(range(rank))
+    if rank not in (2, 3) or first is None or first.op in ("MatMul", "Gemm"):
+        return same
+    if first.op == "Transpose" and (rank == 2 or first.get("perm") == [0, rank, *range(1, rank)]):
+        return same
+    if rank == 2 and first.op in ("Flatten", "Reshape"):
+        return same
     return (*range(1, rank), 0)
 
 

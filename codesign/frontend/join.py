@@ -18,8 +18,8 @@ from codesign.frontend.real import Real, Term
 from codesign.ir.ops import Add, Requant, Rounding
 from codesign.ir.types import IntArray, IntType
 
-# Sums stay below this magnitude, so that they fit 32 bits whatever type they are given.
-_LIMIT = 1 << 31
+# Both parts of a sum stay below this magnitude, so that their types have 31 bits and that of the sum 32.
+_LIMIT = 1 << 30
 # Entries of the tables that prove a pair of multipliers: about a second of arithmetic.
 _PAIRS = 4_000_000
 
@@ -118,9 +118,9 @@ def _exact_pair(ratio: Fraction) -> tuple[int, int]:
     return ratio.numerator, ratio.denominator
 
 
-def _sum_range(x: Value, y: Value, m: int, n: int) -> int:
-    """The largest magnitude of m x + n y and of its parts, for positive m and n."""
-    return m * _magnitude(x) + n * _magnitude(y)
+def _largest(x: Value, y: Value, m: int, n: int) -> int:
+    """The largest magnitude of m x and n y, for positive m and n."""
+    return max(m * _magnitude(x), n * _magnitude(y))
 
 
 def _magnitude(x: Value) -> int:
@@ -128,14 +128,14 @@ def _magnitude(x: Value) -> int:
 
 
 def _fits(x: Value, y: Value, pairs: Sequence[tuple[int, int]]) -> bool:
-    return all(_sum_range(x, y, m, n) < _LIMIT for m, n in pairs)
+    return all(_largest(x, y, m, n) < _LIMIT for m, n in pairs)
 
 
 def _nearest_pair(ratio: Fraction, x: Value, y: Value) -> tuple[int, int]:
     """The best approximation of the ratio whose sums fit."""
     best = None
     for m, n in approximations(ratio):
-        if _sum_range(x, y, m, n) >= _LIMIT:
+        if _largest(x, y, m, n) >= _LIMIT:
             break
         best = m, n
     if best is None:
@@ -179,7 +179,7 @@ def _separating(real: Real, wide: Term, narrow: Term, steps: Steps) -> tuple[Int
     for ratio in dict.fromkeys(ratios):
         own = [t for t, r in zip(tables, ratios, strict=True) if r == ratio]
         for m, n in approximations(ratio):
-            if _sum_range(wide.value, narrow.value, m, n) >= _LIMIT:
+            if _largest(wide.value, narrow.value, m, n) >= _LIMIT:
                 return None
             if all(_split(t, m, n) is not None for t in own):
                 pairs[ratio] = m, n

@@ -51,6 +51,8 @@ def _scalar(array: Any) -> Any:
 
 
 def quant(x: Any, s: Any, z: Any, bits: Any, a: dict[str, Any]) -> Any:
+    if _scalar(bits) == 1 and a.get("signed", 1):
+        return _each(lambda v, s: s if v >= 0 else -s, x, s)
     lo, hi = _limits(int(_scalar(bits)), bool(a.get("signed", 1)), bool(a.get("narrow", 0)))
     rounding = ROUND[a.get("rounding_mode", b"ROUND").decode().upper()]
     return _each(lambda v, s, z: (Fraction(rounding(min(max(v / s + z, Fraction(lo)), Fraction(hi)))) - z) * s, x, s, z)
@@ -83,6 +85,12 @@ def _windows(x: Any, kernel: list[int], a: dict[str, Any], fill: Any) -> Any:
     """(N, C, OH, OW, KH * KW) of an image; `fill` pads."""
     strides, pads, dilations = a.get("strides", [1, 1]), a.get("pads", [0] * 4), a.get("dilations", [1, 1])
     n, c, h, w = x.shape
+    if a.get("auto_pad", b"NOTSET") != b"NOTSET":
+        total = [
+            max((ceil(Fraction(v, s)) - 1) * s + k - v, 0) for v, s, k in zip((h, w), strides, kernel, strict=True)
+        ]
+        less, more = [t // 2 for t in total], [t - t // 2 for t in total]
+        pads = [*less, *more] if a["auto_pad"] == b"SAME_UPPER" else [*more, *less]
     padded = np.full((n, c, h + pads[0] + pads[2], w + pads[1] + pads[3]), fill, dtype=object)
     padded[:, :, pads[0] : pads[0] + h, pads[1] : pads[1] + w] = x
     size = [(padded.shape[2 + i] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1 for i in (0, 1)]
@@ -156,8 +164,8 @@ def _node(op: str, args: list[Any], a: dict[str, Any]) -> Any:
         case "Conv":
             return conv(x, args[1], args[2] if len(args) > 2 else None, a)
         case "Gemm":
-            y = x @ (args[1].T if a.get("transB") else args[1])
-            return y + args[2] if len(args) > 2 else y
+            y = x @ (args[1].T if a.get("transB") else args[1]) * Fraction(a.get("alpha", 1.0))
+            return y + args[2] * Fraction(a.get("beta", 1.0)) if len(args) > 2 else y
         case "MatMul":
             return x @ args[1]
         case "BatchNormalization":
@@ -193,6 +201,12 @@ def _node(op: str, args: list[Any], a: dict[str, Any]) -> Any:
             return x.transpose(a["perm"])
         case "Concat":
             return np.concatenate(args, axis=a["axis"])
-        case "Identity":
+        case "Identity" | "Cast" | "Dropout":
             return x
+        case "Neg":
+            return -x
+        case "Pad":
+            half = len(args[1]) // 2
+            sides = [(int(p), int(q)) for p, q in zip(args[1][:half], args[1][half:], strict=True)]
+            return np.pad(x, sides, constant_values=_scalar(args[2]))
     raise NotImplementedError(op)
