@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from codesign.frontend import gap, import_model
 from codesign.ir.ops import ArgMax, Dense, Reshape, Threshold
 from codesign.ir.types import BIPOLAR
