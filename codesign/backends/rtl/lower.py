@@ -26,7 +26,20 @@ from codesign.backends.rtl.blocks.window_parallel import WindowParallel
 from codesign.backends.rtl.design import Design, Layer, Stream
 from codesign.backends.rtl.units import Unit, cut, resolve_output
 from codesign.ir.graph import Graph, Node
-from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, Pad, Requant, Softmax, Threshold
+from codesign.ir.ops import (
+    Add,
+    ArgMax,
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Dense,
+    MaxPool2d,
+    Pad,
+    Requant,
+    Reshape,
+    Softmax,
+    Threshold,
+)
 from codesign.ir.types import IntArray, IntType
 from codesign.schedule import Fold, RtlSchedule
 
@@ -34,6 +47,8 @@ from codesign.schedule import Fold, RtlSchedule
 def check(node: Node, graph: Graph) -> Verdict:
     """Whether the node, after the RTL passes, can be built; if not, a sentence."""
     op = node.op
+    if type(op) not in _HEADS and not isinstance(op, Reshape | Softmax):
+        return Verdict(False, f"{type(op).__name__} is not built by this backend")
     match op:
         case Conv2d() if op.dilation != (1, 1):
             return Verdict(False, f"dilation {op.dilation} is not built; the window engine takes dilation (1, 1)")
