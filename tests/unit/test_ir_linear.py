@@ -83,7 +83,8 @@ def test_accumulator_is_the_tightest(x_type: IntType, w_type: IntType, seed: int
 def test_accumulator_counts_the_padding() -> None:
     w = np.array([[3, -2]])
     assert accumulator_type(IntType(2, False), w, None) == IntType.smallest(-6, 9)
-    assert accumulator_type(IntType(2, False), w, None, extra=-1) == IntType.smallest(-9, 11)
+    assert accumulator_type(IntType(2, False), w, None, extra=-4) == IntType.smallest(-18, 17)
+    assert accumulator_type(IntType(2, False), w, None, extra=9) == IntType.smallest(-18, 27)
     assert accumulator_type(BIPOLAR, w, None, extra=0) == IntType.smallest(-5, 5)
 
 

@@ -70,6 +70,15 @@ def test_tflite_double_rounding_with_left_shift(x: int, multiplier: int, exponen
     assert rounded(x * multiplier, 31 - exponent, Rounding.TFLITE_DOUBLE) == expected
 
 
+def test_roundings_of_mixed_shifts_are_those_of_each() -> None:
+    """The nudge of the double rounding is for shifts above 31 only, channel by channel."""
+    shifts = np.array([0, 1, 30, 31, 32, 33, 62])
+    products = np.array([[-3, -1, 1, 3]]).T << np.maximum(shifts - 1, 0)
+    for rounding in Rounding:
+        each = [[rounded(int(p), int(s), rounding) for p, s in zip(row, shifts, strict=True)] for row in products]
+        assert round_shift(products, shifts, rounding).tolist() == each
+
+
 def run(op: Requant | Threshold, dtype: IntType, x: IntArray, *constants: IntArray) -> IntArray:
     types = [Arg(TensorType(x.shape[1:], dtype))]
     args = types + [Arg(TensorType(c.shape, IntType(32, True)), c) for c in constants]
