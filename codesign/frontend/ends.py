@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from math import gcd, lcm
 
 import numpy as np
 
 from codesign.frontend.absorb import meaning, orient, scale_channels
 from codesign.frontend.context import Context, Item, OnnxNode
-from codesign.frontend.draft import interval
+from codesign.frontend.draft import Value, interval
 from codesign.frontend.join import resolve
 from codesign.frontend.problems import Refusal
-from codesign.frontend.rational import Rationals, constant, is_uniform
+from codesign.frontend.rational import Rationals, constant, is_uniform, rationals
 from codesign.frontend.real import Real
 from codesign.ir.graph import Port
 from codesign.ir.ops import ArgMax
 from codesign.ir.types import IntArray, Quant
+
+# Comparisons that prove rounded scales of classes: about a second of arithmetic.
+_COMPARISONS = 1_000_000
 
 
 def softmax(ctx: Context, node: OnnxNode) -> list[Item]:
@@ -56,9 +61,7 @@ def _argmax(ctx: Context, node: OnnxNode) -> Real:
         raise Refusal("an ArgMax over axes that were exchanged", "classes in order")
     x = real.value
     if not (is_uniform(real.only.a) and is_uniform(real.b)):
-        factors, offsets = comparable(real.only.a, real.b, classes)
-        if int((np.abs(factors) * np.maximum(np.abs(x.lo), np.abs(x.hi)) + np.abs(offsets)).max()) >= 1 << 31:
-            raise _incomparable()
+        factors, offsets = comparable(real.only.a, real.b, x)
         if x.adjustable and is_uniform(factors) and factors[0] == 1:
             x.add_bias(offsets)
         else:
@@ -69,34 +72,65 @@ def _argmax(ctx: Context, node: OnnxNode) -> Real:
     return Real.of(index, constant(1), constant(0), layout)
 
 
-def comparable(a: Rationals, b: Rationals, classes: int) -> tuple[IntArray, IntArray]:
-    """Integers (m, n) so that m_i q_i + n_i are ordered exactly as a_i q_i + b_i, for all integers q; ties included.
+def comparable(a: Rationals, b: Rationals, x: Value) -> tuple[IntArray, IntArray]:
+    """Integers (m, n) so that argmax(m q + n) is argmax(a q + b) for all integers q of `x`, ties included.
 
     Equal a: with f = b / a, q_i + floor(f_i) decides unless equal, and then the rank of the fractional part of f_i
     does: m = the number of different fractional parts, n_i = m * floor(f_i) + rank_i.
-    Unequal a: m / n over the common denominator.
+    Unequal a: both over the common denominator, or else rounded to the fewest bits that are proved to be enough.
     """
+    classes = x.channels
     a, b = np.broadcast_to(a, classes), np.broadcast_to(b, classes)
     if is_uniform(a):
-        ratios = [y / x for x, y in zip(a, b, strict=True)]
+        ratios = [y / f for f, y in zip(a, b, strict=True)]
         floors = [r.numerator // r.denominator for r in ratios]
         parts = [r - n for r, n in zip(ratios, floors, strict=True)]
         ranks = {part: i for i, part in enumerate(sorted(set(parts)))}
-        m = [len(ranks)] * classes
-        n = [len(ranks) * f + ranks[p] for f, p in zip(floors, parts, strict=True)]
+        offsets = [len(ranks) * f + ranks[p] for f, p in zip(floors, parts, strict=True)]
+        found = _fitting(x, [len(ranks)] * classes, offsets)
     else:
         denominator = lcm(*(v.denominator for v in (*a, *b)))
         m, n = ([int(v * denominator) for v in values] for values in (a, b))
         common = gcd(*m, *n)
-        m, n = [v // common for v in m], [v // common for v in n]
-    if max(map(abs, (*m, *n))) >= 1 << 31:
-        raise _incomparable()
+        found = _fitting(x, [v // common for v in m], [v // common for v in n]) or _rounded(a, b, x)
+    if found is None:
+        hint = "one weight scale for the last layer, or no ArgMax in the model"
+        raise Refusal("classes whose scales have no common 32-bit form", "one scale for all classes", hint)
+    return found
+
+
+def _fitting(x: Value, m: Sequence[int], n: Sequence[int]) -> tuple[IntArray, IntArray] | None:
+    """The integers as arrays, unless m q + n needs more than 32 bits."""
+    sizes = np.broadcast_to(np.maximum(np.abs(x.lo), np.abs(x.hi)), x.channels)
+    if any(abs(f) * int(size) + abs(offset) >= 1 << 31 for f, size, offset in zip(m, sizes, n, strict=True)):
+        return None
     return np.array(m, dtype=np.int64), np.array(n, dtype=np.int64)
 
 
-def _incomparable() -> Refusal:
-    hint = "one weight scale for the last layer, or no ArgMax in the model"
-    return Refusal("classes whose scales have no common 32-bit form", "one scale for all classes", hint)
+def _rounded(a: Rationals, b: Rationals, x: Value) -> tuple[IntArray, IntArray] | None:
+    """Rounded multiples of a and b with the fewest bits for which every pair of classes compares as it should.
+
+    For classes i < j and every q_i, i is chosen over j up to the same q_j: floor((a_i q_i + b_i - b_j) / a_j).
+    """
+    lo, hi = np.broadcast_to(x.lo, a.size), np.broadcast_to(x.hi, a.size)
+    pairs = [(i, j) for j in range(a.size) for i in range(j)]
+    if sum(int(hi[i] - lo[i]) + 1 for i, _ in pairs) > _COMPARISONS:
+        return None
+    tables = {}
+    for i, j in pairs:
+        q = np.arange(lo[i], hi[i] + 1)
+        table = (rationals(q) * a[i] + (b[i] - b[j])) / a[j]
+        tables[i, j] = q, np.array([f.numerator // f.denominator for f in table], dtype=np.int64)
+    for bits in range(4, 31):
+        gain = Fraction(1 << bits) / max(a)
+        m, n = ([round(v * gain) for v in values] for values in (a, b))
+        found = _fitting(x, m, n) if min(m) > 0 else None
+        if found and all(
+            (np.clip((q * m[i] + n[i] - n[j]) // m[j], lo[j] - 1, hi[j]) == np.clip(f, lo[j] - 1, hi[j])).all()
+            for (i, j), (q, f) in tables.items()
+        ):
+            return found
+    return None
 
 
 def output_port(ctx: Context, name: str, real: Real, quants: dict[str, Quant]) -> Port:

@@ -54,10 +54,10 @@ def merge_equal(ctx: Context, real: Real, origin: str) -> Real:
     return Real(tuple(terms), real.b, real.lo, real.hi, real.layout)
 
 
-def add_values(ctx: Context, x: Value, y: Value, origin: str) -> Value:
+def add_values(ctx: Context, x: Value, y: Value, origin: str, helper: str = "") -> Value:
     """x + y, elementwise."""
     bounds = x.lo + y.lo, x.hi + y.hi
-    return ctx.builder.emit(Add(), [x, y], origin, x.shape, bounds, suffix="add")
+    return ctx.builder.emit(Add(), [x, y], origin, x.shape, bounds, suffix="add", helper=helper)
 
 
 def resolve(ctx: Context, real: Real, origin: str) -> Real:
@@ -231,7 +231,7 @@ def _split(table: _Table, m: int, n: int) -> tuple[IntArray, IntArray] | None:
 
 def add_scaled(ctx: Context, x: Value, y: Value, m: IntArray, n: IntArray, origin: str) -> Value:
     """m x + n y, with one multiplication where a multiplier is not 1."""
-    return add_values(ctx, _times(ctx, x, m, origin), _times(ctx, y, n, origin), origin)
+    return add_values(ctx, _times(ctx, x, m, origin), _times(ctx, y, n, origin), origin, "add")
 
 
 def _times(ctx: Context, x: Value, m: IntArray, origin: str) -> Value:

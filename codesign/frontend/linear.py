@@ -11,7 +11,7 @@ from codesign.frontend.context import Context, Item, OnnxNode, QuantConst
 from codesign.frontend.draft import Value
 from codesign.frontend.join import resolve
 from codesign.frontend.problems import Refusal
-from codesign.frontend.rational import Rationals, is_uniform, listed, rationals
+from codesign.frontend.rational import Rationals, compact, is_uniform, listed, rationals
 from codesign.frontend.real import Real
 from codesign.frontend.shapes import as_image, padding_of, spatial
 from codesign.ir.ops import Conv2d, Dense
@@ -38,17 +38,24 @@ def weights_of(ctx: Context, name: str) -> QuantConst:
     return QuantConst(item.astype(np.int64), rationals(np.ones([1] * item.ndim)), MAX_WEIGHT_BITS)
 
 
-def exact_input(ctx: Context, real: Real, origin: str) -> tuple[Real, Fraction]:
-    """The integers that a layer multiplies, and their one scale; Refusal for anything that is not exactly that."""
+def exact_input(ctx: Context, real: Real, origin: str) -> Real:
+    """The integers that a layer multiplies, unclipped, as one value; Refusal where the input is not that."""
     if real.raw:
         raise Refusal("an input that is not quantised", "a quantiser on the model's input", _HINT)
     real = resolve(ctx, real.settled(), origin)
     if real.is_clipped:
         raise Refusal("a ReLU or Clip without a quantiser before this layer", "a quantised activation", _HINT)
-    a = real.only.a
-    if not is_uniform(a) or a[0] == 0:
+    if (real.only.a == 0).any():
+        raise Refusal("an input that is multiplied by 0", "a factor other than 0", _HINT)
+    return real
+
+
+def _scales(real: Real, outputs: int, groups: int) -> Rationals:
+    """The input's scale as each output sees it; Refusal where an output adds up inputs of different scales."""
+    a = compact(real.only.a)
+    if a.size > 1 and groups != a.size:
         raise Refusal("an input with a scale per channel", "one scale for the tensor", _HINT)
-    return real, a[0]
+    return np.repeat(a, outputs // a.size)
 
 
 def _per_output(scale: Rationals, axis: int, outputs: int) -> Rationals:
@@ -96,7 +103,7 @@ def _accumulated(x: Value, weights: IntArray, groups: int, extra: int | None) ->
 
 def _offset(real: Real, weights: IntArray, groups: int) -> Rationals:
     """sum over all taps of weight * b / a: what the input's own offset adds to each output, in units of a."""
-    ratio = real.b / real.only.a[0]
+    ratio = compact(real.b / real.only.a)
     if ratio.size == 1:
         total = weights.reshape(weights.shape[0], -1).sum(axis=1)
         return listed(ratio[0] * int(n) for n in total)
@@ -116,7 +123,7 @@ def conv(ctx: Context, node: OnnxNode) -> list[Item]:
     outputs, per_group, *kernel = weights.q.shape
     if len(kernel) not in (1, 2):
         raise Refusal(f"a convolution over {len(kernel)} axes", "one or two spatial axes")
-    real, scale = exact_input(ctx, ctx.real(node.inputs[0]), node.layer)
+    real = exact_input(ctx, ctx.real(node.inputs[0]), node.layer)
     real = as_image(ctx, real, len(kernel), node.layer)
     x = real.value
     groups = int(node.get("group", 1))
@@ -136,7 +143,7 @@ def conv(ctx: Context, node: OnnxNode) -> list[Item]:
     op = Conv2d(window.stride, padding, groups, window.dilation, pad_value)
     bounds = _accumulated(x, q, groups, pad_value if any(padding) else None)
     y = ctx.builder.emit_linear(op, x, q, node.layer, out, bounds)
-    a = _per_output(weights.scale, 0, outputs) * scale
+    a = _per_output(weights.scale, 0, outputs) * _scales(real, outputs, groups)
     b = _offset(real, q, groups) * a + _bias(ctx, ctx.optional(node, 2), a)
     layout = np.arange(int(np.prod(out))).reshape(out).transpose(2, 0, 1)
     return [Real.of(y, a, b, layout.reshape(outputs, -1) if len(kernel) == 1 else layout)]
@@ -174,7 +181,7 @@ def matmul(ctx: Context, node: OnnxNode) -> list[Item]:
 
 
 def _dense(ctx: Context, node: OnnxNode, source: Real, weights: QuantConst, bias: str | None, beta: Fraction) -> Real:
-    real, scale = exact_input(ctx, source, node.layer)
+    real = exact_input(ctx, source, node.layer)
     outputs, inputs = weights.q.shape
     *leading, last = real.shape
     if last != inputs:
@@ -192,7 +199,7 @@ def _dense(ctx: Context, node: OnnxNode, source: Real, weights: QuantConst, bias
         real = real.reshaped(ctx.builder, real.shape, node.layer)
         shape = (*leading, outputs)
     y = ctx.builder.emit_linear(Dense(), real.value, q, node.layer, shape, _accumulated(real.value, q, 1, None))
-    a = _per_output(weights.scale, 0, outputs) * scale
+    a = _per_output(weights.scale, 0, outputs) * _scales(real, outputs, 1)
     b = _offset(real, q, 1) * a + _bias(ctx, bias, a / beta if beta else a) * beta
     layout: Any = np.arange(int(np.prod(shape))).reshape(*leading, outputs)
     return Real.of(y, a, b, layout)

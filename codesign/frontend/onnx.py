@@ -68,6 +68,11 @@ HANDLERS: Mapping[str, Handler] = {
     "Softmax": ends.softmax,
     "LogSoftmax": ends.softmax,
 }
+# What a refusal names; the guide has the whole table.
+SUPPORTED = (
+    "Conv, Gemm, MatMul, BatchNormalization, Add, Sub, Mul, Div, Relu, Clip, Sign, MaxPool, AveragePool, ReduceMean, "
+    "Concat, Pad, Reshape, Flatten, Transpose, ArgMax, TopK and the quantisers"
+)
 _QUANTISERS = ("Quant", "IntQuant", "BipolarQuant", "QuantizeLinear", "DequantizeLinear", "MultiThreshold")
 
 
@@ -172,7 +177,7 @@ def _run(ctx: Context, node: OnnxNode, refuse: Any) -> None:
             results = [constant_of(node)]
         elif node.op not in HANDLERS and not all(isinstance(i, np.ndarray) for i in items):
             domain = f" of {node.domain}" if node.domain else ""
-            raise Refusal(f"the operator {node.op}{domain}", ", ".join(sorted(HANDLERS)))
+            raise Refusal(f"the operator {node.op}{domain}", SUPPORTED)
         elif any(isinstance(i, Failed) for i in items):
             results = [Failed()] * len(node.outputs)
         elif items and all(isinstance(i, np.ndarray) for i in items) and node.op not in _QUANTISERS:

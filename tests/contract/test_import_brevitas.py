@@ -131,3 +131,42 @@ def test_real_outputs_are_those_of_the_module() -> None:
     with torch.no_grad():
         expected = module(torch.as_tensor(x[0], dtype=torch.float32)).numpy()
     np.testing.assert_allclose(real, expected, rtol=1e-4, atol=1e-5)
+
+
+MODEL = """
+import torch
+from brevitas.nn import QuantIdentity, QuantLinear
+
+
+class Pair(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.left_in, self.right_in, self.out = (QuantIdentity(bit_width=4) for _ in range(3))
+        self.left = QuantLinear(6, 4, False, weight_bit_width=3)
+        self.right = QuantLinear(5, 4, False, weight_bit_width=2)
+        self.head = QuantLinear(4, 3, True, weight_bit_width=4)
+
+    def forward(self, a, b):
+        both = self.out(self.left(self.left_in(a)) + self.right(self.right_in(b)))
+        return both, self.head(both)
+
+
+def model():
+    torch.manual_seed(3)
+    net = Pair()
+    net(torch.randn(8, 6), torch.randn(8, 5))
+    return net, (torch.randn(1, 6), torch.randn(1, 5))
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_function_in_a_file_with_two_inputs_and_two_outputs(tmp_path: Path) -> None:
+    path = tmp_path / "pair.py"
+    path.write_text(MODEL)
+    imported = import_model(f"{path}:model")
+    assert [p.name for p in imported.graph.inputs] == ["a", "b"]
+    assert [p.name for p in imported.graph.outputs] == ["out", "head"]
+    assert imported.notes[0].startswith(f"{path}:model: set to eval mode")
+    rows = gap(imported, count=64)
+    assert [row.layer for row in rows] == ["left_in", "right_in", "out", "output out", "output head"]
+    assert all(row.mismatch_rate < 0.02 and row.max_diff <= 1 for row in rows[:4])

@@ -354,3 +354,34 @@ def test_a_rounded_sum_is_reported() -> None:
     assert note.startswith("y: the ratio of two scales was rounded to integers, by at most ")
     assert float(note.split()[-3]) < 1e-12
     assert all(row.mismatches == 0 for row in gap(net, count=8)[:-1])
+
+
+def test_a_scale_per_channel_may_enter_a_depthwise_convolution() -> None:
+    layers = [
+        quant("x", "q"),
+        node("Mul", "q scale_c", "m"),
+        node("Conv", "m deep", "c", group=2),
+        quant("c", "y", "half"),
+    ]
+    consts = CONSTS | {"deep": weights(4, 1, 2, 2)}
+    net = imported(layers, **consts)
+    inputs = random_inputs(net.graph, 6)
+    tensors = exact_onnx.run(model(layers, **consts), *(exact_onnx.exact(x) for x in inputs))
+    (y,) = net.graph.evaluate(*net.graph.quantise_inputs(*inputs))
+    assert (y.transpose(0, 3, 1, 2) == tensors["y"] * 2).all()
+
+
+def test_a_shape_computed_in_the_file_is_folded() -> None:
+    layers = [
+        quant("x", "q"),
+        node("Shape", "q", "s"),
+        node("Gather", "s first", "n"),
+        node("Unsqueeze", "n first_axis", "u"),
+        node("Concat", "u rest", "t", axis=0),
+        node("Reshape", "q t", "f"),
+        node("MatMul", "f v", "y"),
+    ]
+    more = {"first": np.array(0), "first_axis": np.array([0]), "rest": np.array([-1])}
+    net = imported(layers, **CONSTS, **more)
+    assert net.graph.type("y").shape == (3,)
+    assert all(row.mismatches == 0 for row in gap(net, count=8))
