@@ -57,6 +57,11 @@ class IntType:
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
     @property
+    def largest(self) -> int:
+        """The largest magnitude."""
+        return max(-self.lo, self.hi)
+
+    @property
     def step(self) -> int:
         """The distance between neighbouring values: 2 for bipolar, else 1."""
         return 2 if self.bipolar else 1

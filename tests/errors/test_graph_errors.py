@@ -198,6 +198,13 @@ OPERATORS: list[tuple[Op, TensorType, tuple[Const, ...], str]] = [
         (),
         "results from -8589934592 to 8589934588 need more than 32 bits; allowed: at most 32 bits",
     ),
+    (Conv2d(pad_value=1 << 40), IMAGE, (W,), "the pad value 1099511627776; allowed: at most 32 bits"),
+    (
+        AvgPool2d((1, 1), (1, 1), pad_value=-(1 << 40)),
+        IMAGE,
+        (),
+        "the pad value -1099511627776; allowed: at most 32 bits",
+    ),
     (Reshape((41,)), IMAGE, (), "(4, 5, 2) to (41,); allowed: the same number of elements, no empty axis"),
     (Reshape((-40, -1)), IMAGE, (), "(4, 5, 2) to (-40, -1); allowed: the same number of elements, no empty axis"),
     (Reshape(()), IMAGE, (), "(4, 5, 2) to (); allowed: the same number of elements, no empty axis"),

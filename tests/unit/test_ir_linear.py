@@ -103,10 +103,10 @@ def test_the_largest_sums_are_exact(x_type: IntType, weight: int) -> None:
 
 def test_exact_dtypes_at_their_bounds() -> None:
     w, bias = np.array([[1 << 20, -(1 << 20)]]), np.array([-1])
-    assert exact_dtypes(IntType(4, True), w, None)[0] == np.float32  # 8 * 2^21 = 2^24
-    assert exact_dtypes(IntType(4, True), w, bias)[0] == np.float64
-    assert exact_dtypes(IntType(32, True), w, None)[0] == np.float64  # 2^31 * 2^21 = 2^52
-    assert exact_dtypes(IntType(32, True), 2 * w, bias)[0] == np.int64
+    assert exact_dtypes(8, w, None)[0] == np.float32  # 8 * 2^21 = 2^24
+    assert exact_dtypes(8, w, bias)[0] == np.float64
+    assert exact_dtypes(1 << 31, w, None)[0] == np.float64  # 2^31 * 2^21 = 2^52
+    assert exact_dtypes(1 << 31, 2 * w, bias)[0] == np.int64
 
 
 def test_work_counts_products_and_constant_bits() -> None:

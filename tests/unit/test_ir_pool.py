@@ -98,6 +98,17 @@ def test_reshape_concat_and_argmax() -> None:
     assert run(ArgMax(), BIPOLAR, np.array([[-1, 1]])).tolist() == [[1]]
 
 
+def test_the_widest_values() -> None:
+    """A mean whose sum needs more than 32 bits, and padding that is wider than the image."""
+    wide = IntType(32, False)
+    x = np.full((1, 3, 1, 1), wide.hi)
+    assert run(AvgPool2d((3, 1), (1, 1), mean=True), wide, x).tolist() == [[[[wide.hi]]]]
+    narrow = IntType(30, False)
+    x = np.full((1, 1, 1, 1), narrow.hi)
+    y = run(AvgPool2d((2, 1), (1, 1), (1, 0, 1, 0), pad_value=-1), narrow, x)
+    assert y.tolist() == [[[[narrow.hi - 1]], [[narrow.hi - 1]]]]
+
+
 def test_no_frames_give_no_results() -> None:
     none = np.zeros((0, 4, 4, 2), dtype=np.int64)
     for op in (MaxPool2d((2, 2), (2, 2)), AvgPool2d((2, 2), (2, 2), mean=True), Pad((1, 1, 1, 1)), Reshape((32,))):

@@ -81,6 +81,12 @@ def expect_image(type_: TensorType) -> tuple[int, int, int]:
     return height, width, channels
 
 
+def expect_pad_value(value: int) -> None:
+    """Raise OpError for a padding that no type of 32 bits holds."""
+    if not -(1 << 31) <= value < 1 << 32:
+        raise OpError(f"the pad value {value}", "at most 32 bits")
+
+
 def range_type(lo: int, hi: int) -> IntType:
     """`IntType.smallest`, as an OpError when the range needs more than 32 bits."""
     try:

@@ -17,22 +17,24 @@ from codesign.ir.ops.base import (
     expect_data,
     expect_image,
     expect_inputs,
+    expect_pad_value,
     output_extent,
     pad_image,
-    padded_type,
     range_type,
     windows,
 )
 from codesign.ir.types import IntArray, IntType, TensorType, Values
 
 
-def exact_dtypes(x: IntType, weights: Values, bias: Values | None) -> tuple[np.dtype[Any], np.dtype[Any]]:
+def exact_dtypes(largest: int, weights: Values, bias: Values | None) -> tuple[np.dtype[Any], np.dtype[Any]]:
     """The fastest dtype in which every sum of x * weights (outputs, terms) + bias is exact, and one to keep it in.
+
+    largest  the largest magnitude of x
 
     Integers up to 2^24 (2^53) are exact in float32 (float64), and so is every product and partial sum of them, in any
     order: the fast matrix product of the BLAS library then gives the integer result. Above 2^53: int64.
     """
-    bound = max(-x.lo, x.hi) * int(np.abs(weights).sum(axis=1).max())
+    bound = largest * int(np.abs(weights).sum(axis=1).max())
     bound += 0 if bias is None else int(np.abs(bias).max())
     exact = np.float32 if bound <= 1 << 24 else np.float64 if bound <= 1 << 53 else np.int64
     return np.dtype(exact), np.dtype(np.int32 if bound < 1 << 31 else np.int64)
@@ -47,7 +49,7 @@ def accumulator_type(x: IntType, weights: IntArray, bias: IntArray | None, extra
     if extra is not None:
         lo, hi = min(lo, extra), max(hi, extra)
     # A sum this large cannot be formed in 64 bits, and spans far more than 32.
-    bound = max(-lo, hi) * float(np.abs(weights.astype(np.float64)).sum(axis=1).max())
+    bound = max(abs(lo), abs(hi)) * float(np.abs(weights.astype(np.float64)).sum(axis=1).max())
     if bound >= 2.0**61:
         raise OpError(f"sums up to {bound:.3g}, more than 32 bits", "an accumulator of at most 32 bits")
     products = np.stack([weights * lo, weights * hi])
@@ -87,6 +89,7 @@ class Conv2d:
         top, left, bottom, right = self.padding
         if min(self.padding) < 0 or min(self.stride) < 1 or min(self.dilation) < 1:
             raise OpError(f"padding {self.padding}, stride {self.stride}, dilation {self.dilation}", "at least 0, 1, 1")
+        expect_pad_value(self.pad_value)
         oh = output_extent(height, kh, self.stride[0], top, bottom, self.dilation[0])
         ow = output_extent(width, kw, self.stride[1], left, right, self.dilation[1])
         extra = self.pad_value if any(self.padding) else None
@@ -96,10 +99,8 @@ class Conv2d:
     def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         weights, bias = values[1], values[2] if len(values) == 3 else None
         outputs, _, _, per_group = weights.shape
-        x = args[0].type.dtype
-        if any(self.padding):
-            x = padded_type(x, self.pad_value)
-        exact, kept = exact_dtypes(x, weights.reshape(outputs, -1), bias)
+        largest = max(args[0].type.dtype.largest, abs(self.pad_value))
+        exact, kept = exact_dtypes(largest, weights.reshape(outputs, -1), bias)
         padded = pad_image(values[0], self.padding, self.pad_value)
         if per_group == 1 and self.groups > 1:
             y = self._depthwise(padded.astype(exact), weights.astype(exact))
@@ -161,7 +162,7 @@ class Dense:
 
     def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         bias = values[2] if len(values) == 3 else None
-        exact, kept = exact_dtypes(args[0].type.dtype, values[1], bias)
+        exact, kept = exact_dtypes(args[0].type.dtype.largest, values[1], bias)
         y = values[0].astype(exact) @ values[1].T.astype(exact)
         if bias is not None:
             y += bias.astype(exact)

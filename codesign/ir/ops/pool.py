@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,13 @@ from codesign.ir.ops.base import (
     expect_data,
     expect_image,
     expect_inputs,
+    expect_pad_value,
     output_extent,
     pad_image,
-    padded_type,
     range_type,
     windows,
 )
-from codesign.ir.types import IntArray, IntType, TensorType, Values
+from codesign.ir.types import IntArray, TensorType, Values
 
 
 def _pooled(arg: Arg, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding) -> tuple[int, int, int]:
@@ -87,6 +88,7 @@ class AvgPool2d:
         x = args[0].type.dtype
         if self.mean:
             return TensorType(shape, range_type(x.lo, x.hi))
+        expect_pad_value(self.pad_value)
         area = self.kernel[0] * self.kernel[1]
         lo, hi = x.lo, x.hi
         if any(self.padding):
@@ -96,27 +98,26 @@ class AvgPool2d:
     def counts(self, shape: tuple[int, int, int]) -> IntArray:
         """The pixels inside the image of each window, (OH, OW, 1), for an input of `shape`."""
         ones = pad_image(np.ones((1, *shape[:2], 1), dtype=np.int64), self.padding, 0)
-        return np.asarray(_sums(ones, self.kernel, self.stride, IntType(1, False))[0], dtype=np.int64)
+        return np.asarray(_sums(ones, self.kernel, self.stride, np.dtype(np.int64))[0], dtype=np.int64)
 
     def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
-        outside = 0 if self.mean else self.pad_value
-        padded = padded_type(args[0].type.dtype, outside) if any(self.padding) else args[0].type.dtype
-        total = _sums(pad_image(values[0], self.padding, outside), self.kernel, self.stride, padded)
         if not self.mean:
-            return total
+            padded = pad_image(values[0], self.padding, self.pad_value)
+            return _sums(padded, self.kernel, self.stride, self.infer(args).dtype.storage)
+        # In 64 bits: the sum of a mean may need more than the 32 that a value has.
+        total = _sums(pad_image(values[0], self.padding, 0), self.kernel, self.stride, np.dtype(np.int64))
         count = self.counts(expect_image(args[0].type))
-        magnitude = (np.abs(total.astype(np.int64)) + count // 2) // count
+        magnitude = (np.abs(total) + count // 2) // count
         return np.where(total < 0, -magnitude, magnitude)
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work(ops=self.infer(args).size * self.kernel[0] * self.kernel[1])
 
 
-def _sums(x: Values, kernel: tuple[int, int], stride: tuple[int, int], dtype: IntType) -> Values:
-    """The sum of each window of `x`, which is of type `dtype`."""
+def _sums(x: Values, kernel: tuple[int, int], stride: tuple[int, int], dtype: np.dtype[Any]) -> Values:
+    """The sum of each window of `x`, in `dtype`."""
     view = windows(x, kernel, stride)
-    area = kernel[0] * kernel[1]
-    total: Values = view[..., 0, 0].astype(range_type(dtype.lo * area, dtype.hi * area).storage)
+    total: Values = view[..., 0, 0].astype(dtype)
     for ky in range(kernel[0]):
         for kx in range(kernel[1]):
             if ky or kx:
