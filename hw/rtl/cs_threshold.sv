@@ -36,65 +36,66 @@ module cs_threshold #(
   localparam int unsigned LevelBits = InBits + 1;
   localparam int unsigned Words = Folds << OutBits;
   localparam int unsigned AddrBits = $clog2(Words);
+  localparam int unsigned FoldBits = Folds > 1 ? $clog2(Folds) : 1;
   localparam int unsigned StageRegs = 1 + 32'(TableReg);
 
   (* rom_style = Style, ram_style = Style *) logic [Lanes*LevelBits-1:0] mem [Words];
   initial $readmemh(LevelFile, mem);
 
-  // Address of node 0 of the beat's fold; it goes along with the beat.
-  logic [AddrBits-1:0] base;
+  // The beat's fold, which is the upper part of its addresses; it goes along with the beat.
+  logic [FoldBits-1:0] fold;
   if (Folds > 1) begin : g_folds
-    logic [AddrBits-1:0] base_q;
+    logic [FoldBits-1:0] fold_q;
     always_ff @(posedge clk_i) begin
-      if (!rst_ni)      base_q <= '0;
-      else if (valid_i) base_q <= (base_q == AddrBits'((Folds - 1) << OutBits)) ? '0 : base_q + AddrBits'(1 << OutBits);
+      if (!rst_ni)      fold_q <= '0;
+      else if (valid_i) fold_q <= (fold_q == FoldBits'(Folds - 1)) ? '0 : fold_q + 1'b1;
     end
-    assign base = base_q;
+    assign fold = fold_q;
   end else begin : g_one_fold
-    assign base = '0;
+    assign fold = '0;
   end
 
   for (genvar s = 0; s < OutBits; s++) begin : g_stage
     // Into the stage; then after the table; then out of the stage.
-    logic [AddrBits-1:0]        base_d, base_t;
+    logic [FoldBits-1:0]        fold_d, fold_t;
     logic [Lanes*InBits-1:0]    x_d, x_t;
     logic [Lanes*(s+1)-1:0]     node_d, node_t;
     logic [Lanes*LevelBits-1:0] level_d, level_t;
     logic [Lanes*(s+2)-1:0]     node_q;
 
     if (s == 0) begin : g_first
-      assign base_d = base;
+      assign fold_d = fold;
       assign node_d = '1;
       for (genvar l = 0; l < Lanes; l++) begin : g_lane
         assign x_d[l*InBits +: InBits] = data_i[l*InBits +: InBits] ^ InBits'(32'(InSigned) << (InBits - 1));
       end
     end else begin : g_next
-      logic [AddrBits-1:0]     base_q;
+      logic [FoldBits-1:0]     fold_q;
       logic [Lanes*InBits-1:0] x_q;
       always_ff @(posedge clk_i) begin
-        base_q <= g_stage[s-1].base_t;
+        fold_q <= g_stage[s-1].fold_t;
         x_q    <= g_stage[s-1].x_t;
       end
-      assign base_d = base_q;
+      assign fold_d = fold_q;
       assign x_d    = x_q;
       assign node_d = g_stage[s-1].node_q;
     end
 
     for (genvar l = 0; l < Lanes; l++) begin : g_level
       logic [AddrBits-1:0] addr;
-      assign addr = base_d | AddrBits'(node_d[l*(s+1) +: s+1]);
+      assign addr = AddrBits'({fold_d, OutBits'(node_d[l*(s+1) +: s+1])});
       assign level_d[l*LevelBits +: LevelBits] = mem[addr][l*LevelBits +: LevelBits];
     end
 
     if (TableReg) begin : g_table_reg
       always_ff @(posedge clk_i) begin
-        base_t  <= base_d;
+        fold_t  <= fold_d;
         x_t     <= x_d;
         node_t  <= node_d;
         level_t <= level_d;
       end
     end else begin : g_table
-      assign base_t  = base_d;
+      assign fold_t  = fold_d;
       assign x_t     = x_d;
       assign node_t  = node_d;
       assign level_t = level_d;
