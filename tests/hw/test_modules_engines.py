@@ -16,6 +16,7 @@ from codesign.backends.rtl.blocks.reduce import Max, Sum
 from codesign.backends.rtl.blocks.rescale import Requant
 from codesign.backends.rtl.blocks.rescale import Threshold as ThresholdPipe
 from codesign.backends.rtl.blocks.window import Window
+from codesign.backends.rtl.blocks.window_parallel import WindowParallel
 from codesign.ir.ops import Rounding
 from codesign.ir.ops.base import windows
 from codesign.ir.types import BIPOLAR, IntArray, IntType
@@ -88,6 +89,46 @@ def test_windows_of_odd_shapes(style: MemStyle, out_reg: bool, spare: int, tmp_p
     chain.add(window((1, 1), (1, 1), (1, 1), 6, 2), [mac_of(total, y)], IntType(14, True), 1, 6, depths=(3,))
     golden = y.reshape(FRAMES, 6) @ mac_of(total, y).weights.T
     check(chain.design(), tmp_path, x, golden)
+
+
+def convolved(x: IntArray, weights: IntArray, stride: Pair) -> IntArray:
+    """A convolution without padding; weights (outputs, kernel height, kernel width, channels)."""
+    view = windows(x, weights.shape[1:3], stride)
+    return np.einsum("nhwcij,oijc->nhwo", view, weights)
+
+
+def parallel_order(weights: IntArray, lanes: int) -> IntArray:
+    """The weights in the order of a parallel window: channel folds outermost, then kernel pixels, then lanes."""
+    outputs, kh, kw, channels = weights.shape
+    return weights.reshape(outputs, kh * kw, channels // lanes, lanes).swapaxes(1, 2).reshape(outputs, -1)
+
+
+@pytest.mark.parametrize("style", ["block", "distributed"])
+def test_parallel_windows_of_odd_shapes(style: MemStyle, tmp_path: Path) -> None:
+    """Neuron folds, channel folds, strides beyond the kernel, leftovers, an image one pixel wide, a 1x1 kernel."""
+
+    def conv(x: IntArray, dtype: IntType, kernel: Pair, stride: Pair, outputs: int, pe: int, lanes: int, acc: IntType,
+             depth: int) -> IntArray:  # fmt: skip
+        height, width, channels = x.shape[1:]
+        weights = random_values(outputs, I2, (outputs, *kernel, channels))
+        window = WindowParallel(lanes * dtype.bits, height, width, channels // lanes, *kernel, *stride,
+                                outer=outputs // pe, style=style)  # fmt: skip
+        mac = Mac(
+            parallel_order(weights, lanes), I2, None, dtype, acc, pe, kernel[0] * kernel[1] * lanes, tree_stride=2
+        )
+        y = convolved(x, weights, stride)
+        chain.add(window, [mac], acc, pe, y[0].size // pe, depths=(depth,))
+        return y
+
+    x = random_values(8, U4, (FRAMES, 9, 8, 4))
+    chain = Chain(U4, 2, 9 * 8 * 2)
+    y = conv(x, U4, (3, 2), (2, 3), 3, 3, 2, IntType(10, True), 4)  # two channel folds; 4 x 3 x 3
+    y = conv(y, IntType(10, True), (2, 3), (1, 1), 6, 2, 3, IntType(16, True), 2)  # three neuron folds; 3 x 1 x 6
+    chain.add(WidthUp(32, 3), [], IntType(16, True), 6, 3, depths=(2,))
+    y = conv(y, IntType(16, True), (2, 1), (2, 1), 4, 1, 6, IntType(21, True), 1)  # one pixel wide, one row left over
+    chain.add(WidthUp(21, 4), [], IntType(21, True), 4, 1, depths=(2,))
+    y = conv(y, IntType(21, True), (1, 1), (4, 4), 2, 1, 4, IntType(25, True), 3)  # nothing but one pixel
+    check(chain.design(), tmp_path, x, y.reshape(FRAMES, -1))
 
 
 def mac_of(dtype: IntType, y: IntArray) -> Mac:
