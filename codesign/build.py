@@ -81,6 +81,14 @@ def source_gap(imported: Imported, inputs: Sequence[Array] | None = None) -> Com
     )
 
 
+def _feeds(graph: Graph, inputs: Sequence[Array]) -> list[IntArray]:
+    """The user's arrays as integer feeds, at least one frame. Raises InputError."""
+    feeds = graph.quantise_inputs(*inputs)
+    if not len(feeds[0]):
+        raise InputError.at("inputs", "no frames", "1 or more")
+    return feeds
+
+
 def compile_graph(
     graph: Graph,
     target: Target,
@@ -102,7 +110,7 @@ def compile_graph(
     also of a replayed schedule; InputError for `out`, the schedule or the inputs.
     """
     backend = pick_backend(target, backend_name)
-    feeds = graph.quantise_inputs(*inputs) if inputs is not None else example_feeds(graph)
+    feeds = _feeds(graph, inputs) if inputs is not None else example_feeds(graph)
     raise_all(UnsupportedError, check_graph(graph, target, backend))
     with staged(out) as directory:
         if schedule_file is None:
@@ -184,7 +192,7 @@ def simulate(
     if inputs is None:
         feeds, expected = build.golden()
     else:
-        feeds = build.graph.quantise_inputs(*inputs)
+        feeds = _feeds(build.graph, inputs)
         expected = build.graph.evaluate(*feeds)
     frames = options.frames or len(feeds[0])
     feeds = [np.resize(f, (frames, *f.shape[1:])) for f in feeds]

@@ -71,6 +71,17 @@ def _run(name: str, words: list[str]) -> int:
         for diagnostic in error.diagnostics:
             print(f"codesign {name}: {diagnostic}", file=sys.stderr)
         return error.exit_status
+    except ModuleNotFoundError as error:
+        from codesign.doctor import install_hint
+
+        hint = install_hint(error.name or "")
+        if not hint:
+            raise
+        print(f"codesign {name}: {error.name}: not installed; try: {hint}", file=sys.stderr)
+        return 4
+    except MemoryError as error:
+        print(f"codesign {name}: not enough memory: {error}; try: fewer frames", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"codesign {name}: interrupted", file=sys.stderr)
         return 130

@@ -20,6 +20,11 @@ _PACKAGES = {
 }
 
 
+def install_hint(module: str) -> str:
+    """How to get the package of a module that could not be imported; empty when it is none of codesign's."""
+    return _PACKAGES.get(module.partition(".")[0], ("", ""))[1]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that codesign can use.

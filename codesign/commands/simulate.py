@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "codesign simulate out --frames 100 --stall 0.3"
 _STAMPS_SHOWN = 4
+_SEED_LIMIT = (1 << 31) - 1
 
 
 def arguments(parser: Parser) -> None:
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         found.append(Diagnostic("--trace-frame", str(args.trace_frame), "0 or more, together with --trace FILE.fst"))
     if args.frames is not None and args.trace_frame is not None and args.trace_frame >= args.frames:
         found.append(Diagnostic("--trace-frame", str(args.trace_frame), f"0 to {args.frames - 1}, the frames that run"))
+    if not 0 <= args.seed <= _SEED_LIMIT:
+        found.append(Diagnostic("--seed", str(args.seed), f"from 0 to {_SEED_LIMIT}"))
     raise_all(UsageError, found)
     options = RunOptions(args.frames or 0, args.stall, args.seed, args.trace, args.trace_frame)
     inputs = [read_array(path) for path in args.inputs] if args.inputs else None

@@ -42,14 +42,17 @@ class LayerGap:
 def gap(imported: Imported, *samples: np.ndarray[Any, Any], count: int = 32, seed: int = 0) -> list[LayerGap]:
     """Golden evaluation against the source at every quantiser and output.
 
-    samples  one array per input, (N, …) in the model's axes, real or integer; none: `count` random frames that cover
-             the range of the input's quantiser. Raises InputError when there is no source model to compare with.
+    samples  one array per input, as `Graph.quantise_inputs` takes them; none: `count` random frames that cover the
+             range of the input's quantiser
+
+    Raises InputError when there is no source model to compare with.
     """
     if imported.source is None:
         raise InputError.at("graph", "no source model to compare with", "a Brevitas module or an ONNX file")
     graph = imported.graph
-    reals = samples or random_inputs(graph, count, seed)
-    feeds = graph.quantise_inputs(*reals)
+    arrays = samples or random_inputs(graph, count, seed)
+    feeds = graph.quantise_inputs(*arrays)
+    reals = [_as_source(graph, *each) for each in zip(graph.inputs, arrays, feeds, strict=True)]
     golden = graph.evaluate_all(*feeds)
     outputs, traced = imported.source.trace(imported.probes, *reals)
     rows = []
@@ -62,6 +65,23 @@ def gap(imported: Imported, *samples: np.ndarray[Any, Any], count: int = 32, see
     return rows
 
 
+def _as_source(graph: Graph, port: Port, array: np.ndarray[Any, Any], feed: IntArray) -> RealArray:
+    """The real numbers that the source model is given: in its axes, with a batch; integers as what they stand for."""
+    type_ = graph.type(port.name)
+    if np.issubdtype(array.dtype, np.integer):
+        return _to_source_axes(port, type_.quant.dequantise(feed) if type_.quant is not None else feed)
+    if array.ndim == len(type_.shape):
+        array = array[None]
+    in_source_axes = array.shape[1:] == port.source_shape(type_.shape)
+    return np.asarray(array if in_source_axes else _to_source_axes(port, array), dtype=np.float64)
+
+
+def _to_source_axes(port: Port, array: np.ndarray[Any, Any]) -> RealArray:
+    """A batch in the graph's axes, in those of the user's model."""
+    axes = np.argsort(port.source_axes) if port.source_axes else range(array.ndim - 1)
+    return np.asarray(array.transpose(0, *(1 + int(a) for a in axes)), dtype=np.float64)
+
+
 def random_inputs(graph: Graph, count: int, seed: int = 0) -> tuple[RealArray, ...]:
     """Random frames in the model's axes: integers of the whole input range, as the real numbers they stand for."""
     rng = np.random.default_rng(seed)
@@ -70,9 +90,7 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> tuple[RealArray, .
         type_ = graph.type(port.name)
         q = rng.integers(0, type_.dtype.count, size=(count, *type_.shape)) * type_.dtype.step + type_.dtype.lo
         real = type_.quant.dequantise(q) if type_.quant is not None else q.astype(np.float64)
-        if port.source_axes:
-            real = real.transpose(0, *(1 + int(a) for a in np.argsort(port.source_axes)))
-        arrays.append(real.astype(np.float32).astype(np.float64))
+        arrays.append(_to_source_axes(port, real).astype(np.float32).astype(np.float64))
     return tuple(arrays)
 
 

@@ -263,3 +263,22 @@ def test_interrupted_training(tmp_path: Path) -> None:
     assert text.splitlines()[-1] == "codesign train: interrupted"
     assert "Traceback" not in text
     assert [p.name for p in out.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_missing_package(tmp_path: Path) -> None:
+    """As where only the core is installed: the import of torch fails."""
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('data = "digits"\n[model]\nkind = "mlp"\n')
+    code = (
+        "import sys; sys.modules['torch'] = None; from codesign.cli import main; "
+        f"sys.exit(main(['train', {str(recipe)!r}, '-o', {str(tmp_path / 'o')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 4
+    assert done.stderr == "codesign train: torch: not installed; try: pip install 'codesign[brevitas]'\n"
+
+
+def test_more_frames_than_memory(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = fails(capsys, 2, "simulate", built, "--frames", 10**14)
+    assert text.startswith("codesign simulate: not enough memory: ")
+    assert text.endswith("; try: fewer frames")
