@@ -39,7 +39,7 @@ def import_brevitas(module: Any, example: Any, where: str = "") -> Imported:
         module.eval()
         notes.append(f"{where}: set to eval mode for the import: statistics of BatchNorm and of quantisers are fixed")
     try:
-        with torch.no_grad():
+        with _quiet(), torch.no_grad():
             module(*examples)
     except Exception as error:
         raise InputError.at(
@@ -55,9 +55,10 @@ def import_brevitas(module: Any, example: Any, where: str = "") -> Imported:
 
 def _torch() -> Any:
     try:
-        import brevitas  # noqa: F401
-        import onnxoptimizer  # noqa: F401
-        import torch
+        with _quiet():
+            import brevitas  # noqa: F401
+            import onnxoptimizer  # noqa: F401
+            import torch
     except ImportError as error:
         raise ToolError.at(
             "brevitas", f"not installed: {error.name}", "torch, brevitas and onnxoptimizer", _INSTALL
@@ -77,12 +78,12 @@ def _examples(torch: Any, example: Any, where: str) -> tuple[Any, ...]:
 
 def _export(torch: Any, module: Any, examples: tuple[Any, ...], where: str) -> Any:
     """The QONNX ModelProto. TorchScript, since the dynamo export silently loses recurrent layers."""
-    from brevitas.export import export_qonnx
-
     names = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     names = names[: len(examples)] if len(names) >= len(examples) else [f"input{i}" for i in range(len(examples))]
     try:
         with _quiet(), torch.no_grad():
+            from brevitas.export import export_qonnx
+
             return export_qonnx(module, args=examples, dynamo=False, input_names=names)
     except Exception as error:
         raise UnsupportedError.at(
@@ -139,7 +140,7 @@ class TorchSource:
             hooks.append(modules[path].register_forward_hook(keep))
         try:
             self._module.eval()
-            with torch.no_grad():
+            with _quiet(), torch.no_grad():
                 outputs = self._module(*(torch.as_tensor(np.asarray(x), dtype=torch.float32) for x in inputs))
         finally:
             for hook in hooks:

@@ -1,144 +1,32 @@
-"""An ONNX model evaluated in floating point: ONNX's reference implementation, with the quantisers it lacks."""
+"""An ONNX model evaluated in floating point by ONNX's reference implementation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from codesign.errors import UnsupportedError
 from codesign.frontend.context import Probe
+from codesign.frontend.reference_ops import custom_operators, standard_operators
 from codesign.ir.types import RealArray
 
-
-def _limits(bits: Any, signed: int, narrow: int) -> tuple[int, int]:
-    width = int(np.asarray(bits).reshape(-1)[0])
-    return (-(2 ** (width - 1)) + narrow, 2 ** (width - 1) - 1) if signed else (0, 2**width - 1 - narrow)
-
-
-def _away(x: Any) -> Any:
-    return np.sign(x) * np.ceil(np.abs(x))
+# Operators whose constants often hold the batch size of the export: such models are evaluated frame by frame.
+_BATCH_BOUND = ("Reshape", "Shape", "Expand", "Tile")
+# Frames evaluated at once in other models.
+_FRAMES = 16
 
 
-_ROUND: dict[str, Callable[[Any], Any]] = {
-    "ROUND": np.rint,
-    "HALF_EVEN": np.rint,
-    "FLOOR": np.floor,
-    "CEIL": np.ceil,
-    "UP": _away,
-    "DOWN": np.trunc,
-    "ROUND_TO_ZERO": np.trunc,
-    "HALF_UP": lambda x: np.sign(x) * np.floor(np.abs(x) + 0.5),
-    "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - 0.5),
-}
-
-
-def _operators(domain: str) -> list[Any]:
-    """The custom operators of one domain, as classes that ONNX's evaluator takes."""
-    from onnx.reference.op_run import OpRun
-
-    class Quant(OpRun):  # type: ignore[misc]
-        op_domain = domain
-
-        def _run(
-            self,
-            x: Any,
-            scale: Any,
-            zero: Any,
-            bits: Any,
-            signed: int = 1,
-            narrow: int = 0,
-            rounding_mode: str = "ROUND",
-        ) -> Any:
-            u = x / scale + zero
-            if int(np.asarray(bits).reshape(-1)[0]) == 1 and signed:
-                return (np.where(u >= 0, scale, -scale).astype(x.dtype),)
-            q = _ROUND[rounding_mode.upper()](np.clip(u, *_limits(bits, signed, narrow)))
-            return (((q - zero) * scale).astype(x.dtype),)
-
-    class IntQuant(Quant):
-        pass
-
-    class BipolarQuant(OpRun):  # type: ignore[misc]
-        op_domain = domain
-
-        def _run(self, x: Any, scale: Any) -> Any:
-            return (np.where(x >= 0, scale, -scale).astype(x.dtype),)
-
-    class Trunc(OpRun):  # type: ignore[misc]
-        op_domain = domain
-
-        def _run(
-            self,
-            x: Any,
-            scale: Any,
-            zero: Any,
-            *rest: Any,
-            signed: int = 1,
-            narrow: int = 0,
-            rounding_mode: str = "FLOOR",
-        ) -> Any:
-            n = np.rint(x / scale + zero)
-            function = _ROUND[rounding_mode.upper()]
-            if len(rest) == 2:
-                bits_in, bits_out = (float(np.asarray(b).reshape(-1)[0]) for b in rest)
-                return (((function(n / 2 ** (bits_in - bits_out)) - zero) * scale).astype(x.dtype),)
-            divisor = 2 ** np.rint(np.log2(rest[1] / scale))
-            y = function(np.clip(n / divisor, *_limits(rest[-1], signed, narrow)))
-            return (((y - zero / divisor) * rest[1]).astype(x.dtype),)
-
-    class MultiThreshold(OpRun):  # type: ignore[misc]
-        op_domain = domain
-
-        def _run(self, x: Any, levels: Any, out_scale: float = 1.0, out_bias: float = 0.0, **_: Any) -> Any:
-            rows = levels.reshape(levels.shape[0], *[1] * (x.ndim - 2), -1) if x.ndim > 1 else levels
-            count = (x[..., None] >= rows).sum(axis=-1)
-            return ((count * np.float32(out_scale or 1.0) + np.float32(out_bias or 0.0)).astype(x.dtype),)
-
-    return [Quant, IntQuant, BipolarQuant, Trunc, MultiThreshold]
-
-
-def _standard_operators() -> list[Any]:
-    """Operators of the standard domain that ONNX's own evaluator computes otherwise or not at all in older opsets.
-
-    BatchNormalization: before opset 14 it takes a momentum for training mode. (De)QuantizeLinear: none in opset 13.
-    """
-    from onnx.reference.op_run import OpRun
-
-    class BatchNormalization(OpRun):  # type: ignore[misc]
-        op_domain = ""
-
-        def _run(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, epsilon: float = 1e-5, **_: Any) -> Any:
-            gamma, beta, mean, var = (p.reshape(-1, *[1] * (x.ndim - 2)) for p in (gamma, beta, mean, var))
-            return ((gamma * (x - mean) / np.sqrt(var + np.float32(epsilon)) + beta).astype(x.dtype),)
-
-    class QuantizeLinear(OpRun):  # type: ignore[misc]
-        op_domain = ""
-
-        def _run(self, x: Any, scale: Any, zero: Any = None, axis: int = 1, **_: Any) -> Any:
-            zero = np.zeros(1, dtype=np.uint8) if zero is None else zero
-            q = np.rint(x / _along(scale, axis, x.ndim)) + _along(zero, axis, x.ndim)
-            limits = np.iinfo(zero.dtype)
-            return (np.clip(q, limits.min, limits.max).astype(zero.dtype),)
-
-    class DequantizeLinear(OpRun):  # type: ignore[misc]
-        op_domain = ""
-
-        def _run(self, x: Any, scale: Any, zero: Any = None, axis: int = 1, **_: Any) -> Any:
-            offset = 0 if zero is None else _along(zero, axis, x.ndim).astype(np.int64)
-            return (((x.astype(np.int64) - offset) * _along(scale, axis, x.ndim)).astype(scale.dtype),)
-
-    return [BatchNormalization, QuantizeLinear, DequantizeLinear]
-
-
-def _along(values: Any, axis: int, rank: int) -> Any:
-    """A per-axis parameter, shaped to broadcast."""
-    return values if values.size == 1 else values.reshape([-1 if i == axis % rank else 1 for i in range(rank)])
+def _without_batch(array: Any, frames: int) -> tuple[int, ...]:
+    """The shape of a result without its batch axis; some results (an ArgMax) have none."""
+    shape = tuple(int(n) for n in np.shape(array))
+    return shape[1:] if shape[:1] == (frames,) else shape
 
 
 class OnnxSource:
-    """A ModelProto evaluated frame by frame: exported models often hold their batch size in a Reshape."""
+    """A ModelProto, evaluated in floating point."""
 
     name = "onnx"
 
@@ -151,8 +39,8 @@ class OnnxSource:
         from onnx.reference import ReferenceEvaluator
 
         domains = {node.domain for node in self._model.graph.node} - {"", "ai.onnx", "ai.onnx.ml"}
-        operators = [op for domain in sorted(domains) for op in _operators(domain)]
-        operators += _standard_operators()
+        operators = [op for domain in sorted(domains) for op in custom_operators(domain)]
+        operators += standard_operators()
         model = type(self._model)()
         model.CopyFrom(self._model)
         # FINN's files use its domain without importing it, which the evaluator insists on.
@@ -165,24 +53,34 @@ class OnnxSource:
         return self.trace((), *inputs)[0]
 
     def trace(self, probes: Sequence[Probe], *inputs: Any) -> tuple[list[RealArray], Mapping[int, RealArray]]:
-        """The outputs, and the tensor of each probe by its position."""
+        """The outputs, and the tensor of each probe by its position. Raises UnsupportedError where ONNX fails."""
         constants = {t.name for t in self._model.graph.initializer}
         ports = [i for i in self._model.graph.input if i.name not in constants]
-        outputs: list[list[Any]] = [[] for _ in self._model.graph.output]
+        names = [output.name for output in self._model.graph.output]
+        outputs: list[list[Any]] = [[] for _ in names]
         traced: dict[int, list[Any]] = {i: [] for i in range(len(probes))}
-        for frame in range(len(inputs[0])):
-            feeds = {p.name: self._feed(p, x[frame : frame + 1]) for p, x in zip(ports, inputs, strict=True)}
-            results = self._evaluator.run(None, feeds, intermediate=True)
-            for column, output in zip(outputs, self._model.graph.output, strict=True):
-                column.append(np.asarray(results[output.name]))
+        step = 1 if any(node.op_type in _BATCH_BOUND for node in self._model.graph.node) else _FRAMES
+        for start in range(0, len(inputs[0]), step):
+            feeds = {p.name: self._feed(p, x[start : start + step]) for p, x in zip(ports, inputs, strict=True)}
+            frames = len(inputs[0][start : start + step])
+            results = self._run(feeds)
+            for column, name in zip(outputs, names, strict=True):
+                column.append(np.asarray(results[name]).reshape(frames, *_without_batch(results[name], frames)))
             for i, probe in enumerate(probes):
                 traced[i].append(np.asarray(results[probe.tensor]))
-        joined = [
-            np.stack([np.reshape(f, f.shape[1:] if f.shape[:1] == (1,) else f.shape) for f in c]) for c in outputs
-        ]
-        return [np.asarray(o, dtype=np.float64) for o in joined], {
+        return [np.concatenate(o).astype(np.float64) for o in outputs], {
             i: np.concatenate(frames).astype(np.float64) for i, frames in traced.items()
         }
+
+    def _run(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            results: Mapping[str, Any] = self._evaluator.run(None, feeds, intermediate=True)
+        except Exception as error:
+            # Whatever an operator of ONNX's evaluator raises, the import itself is not affected.
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            found = f"ONNX's evaluator cannot run it: {reason}"
+            raise UnsupportedError.at("source model", found, "a model that onnx.reference evaluates") from error
+        return results
 
     @staticmethod
     def _feed(port: Any, x: Any) -> Any:

@@ -385,3 +385,15 @@ def test_a_shape_computed_in_the_file_is_folded() -> None:
     net = imported(layers, **CONSTS, **more)
     assert net.graph.type("y").shape == (3,)
     assert all(row.mismatches == 0 for row in gap(net, count=8))
+
+
+def test_the_gap_takes_samples_in_either_order_of_axes_and_integers() -> None:
+    layers = [quant("x", "q", "half"), node("Conv", "q square", "c"), quant("c", "y", "two")]
+    net = imported(layers, **CONSTS)
+    real = np.random.default_rng(1).normal(size=(8, 2, 4, 4)) * 3
+    (integers,) = net.graph.quantise_inputs(real)
+    expected = gap(net, real)
+    assert [row.mismatches for row in expected] == [0, 0, 0]
+    assert gap(net, real.transpose(0, 2, 3, 1)) == expected
+    assert gap(net, integers) == expected
+    assert [row.elements for row in gap(net, real[0])] == [32, 8, 8]

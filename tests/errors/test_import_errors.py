@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from onnx_models import model, node, quant
+from onnx_models import QONNX, model, node, quant
 
 from codesign.errors import CodesignError, InputError, UnsupportedError
 from codesign.frontend import gap, import_model
 from codesign.frontend.onnx import HANDLERS, SUPPORTED, convert
+from codesign.frontend.reference import OnnxSource
 
 WEIGHT = np.ones((2, 2, 3, 3), dtype=np.float32)
 
@@ -270,3 +271,12 @@ def test_a_graph_file_has_no_source_to_compare_with(tmp_path: Path) -> None:
         gap(imported)
     expected = "graph: no source model to compare with; allowed: a Brevitas module or an ONNX file"
     assert str(caught.value) == expected
+
+
+def test_a_source_model_that_cannot_be_evaluated() -> None:
+    custom = helper.make_node("Magic", ["x"], ["y"], domain=QONNX)
+    with pytest.raises(UnsupportedError) as caught:
+        OnnxSource(model([custom])).evaluate(np.zeros((1, 2, 4, 4)))
+    found = str(caught.value)
+    assert found.startswith("source model: ONNX's evaluator cannot run it: ")
+    assert found.endswith("; allowed: a model that onnx.reference evaluates")
