@@ -45,13 +45,15 @@ def gap(imported: Imported, *samples: np.ndarray[Any, Any], count: int = 32, see
     samples  one array per input, as `Graph.quantise_inputs` takes them; none: `count` random frames that cover the
              range of the input's quantiser
 
-    Raises InputError when there is no source model to compare with.
+    Raises InputError when there is no source model to compare with, or no frame to compare on.
     """
     if imported.source is None:
         raise InputError.at("graph", "no source model to compare with", "a Brevitas module or an ONNX file")
     graph = imported.graph
     arrays = samples or random_inputs(graph, count, seed)
     feeds = graph.quantise_inputs(*arrays)
+    if not len(feeds[0]):
+        raise InputError.at("inputs", "no frames", "1 or more")
     reals = [_as_source(graph, *each) for each in zip(graph.inputs, arrays, feeds, strict=True)]
     golden = graph.evaluate_all(*feeds)
     outputs, traced = imported.source.trace(imported.probes, *reals)

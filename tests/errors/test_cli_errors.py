@@ -83,8 +83,9 @@ def fails(capsys: pytest.CaptureFixture[str], status: int, *words: object) -> st
             "codesign compile: --schedule: together with --objective; "
             "allowed: one of them: a replay has nothing to choose",
         ),
-        ("simulate o --stall 1 --frames 0", "codesign simulate: --frames: 0; allowed: 1 or more\n"
-         "codesign simulate: --stall: 1; allowed: from 0 to less than 1"),
+        ("simulate o --stall 1 --frames 0 --seed -1", "codesign simulate: --frames: 0; allowed: 1 or more\n"
+         "codesign simulate: --stall: 1; allowed: from 0 to less than 1\n"
+         "codesign simulate: --seed: -1; allowed: from 0 to 2147483647"),
         ("simulate o --trace-frame 3",
          "codesign simulate: --trace-frame: 3; allowed: 0 or more, together with --trace FILE.fst"),
         ("simulate o --frames 3 --trace t.fst --trace-frame 3",
@@ -282,3 +283,14 @@ def test_more_frames_than_memory(built: Path, capsys: pytest.CaptureFixture[str]
     text = fails(capsys, 2, "simulate", built, "--frames", 10**14)
     assert text.startswith("codesign simulate: not enough memory: ")
     assert text.endswith("; try: fewer frames")
+
+
+def test_inputs_without_a_frame(model: Path, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = tmp_path / "x.npy"
+    np.save(x, np.zeros((0, 24), np.int64))
+    expected = "inputs: no frames; allowed: 1 or more"
+    text = fails(capsys, 2, "compile", model, "-t", "pynq-z2", "-o", tmp_path / "o", "--inputs", x)
+    assert text == f"codesign compile: {expected}"
+    assert fails(capsys, 2, "simulate", built, "--inputs", x) == f"codesign simulate: {expected}"
+    assert main(["evaluate", str(model), "--inputs", str(x), "-o", str(tmp_path / "y.npy")]) == 0
+    assert np.load(tmp_path / "y.npy").shape == (0, 5)
