@@ -87,6 +87,9 @@ def declare_input(ctx: Context, real: Real, steps: Steps, origin: str) -> Real:
     if not _is_uniform_rounding(steps):
         found = "an input quantiser that does not round to nearest, ties to even"
         raise Refusal(found, "a Quant node with rounding_mode ROUND", "declare the input as integers (uint8)")
+    if not steps.dtype.bipolar and len(steps.strict) and steps.strict[0] == ((steps.start + 1) % 2 == 0):
+        # QuantizeLinear adds an odd zero point after rounding to even.
+        ctx.notes.append(f"{origin}: a real input exactly between two integers becomes the even one, not the odd one")
     if (term.a == 0).any():
         raise Refusal("an input that is multiplied by 0", "a factor other than 0")
     quant = meaning(steps.a / term.a, (steps.b - real.b) / term.a)
@@ -132,8 +135,9 @@ def _is_uniform_rounding(steps: Steps) -> bool:
     zero = -steps.b / steps.a
     if any(z.denominator != 1 for z in zero):
         return False
-    # A tie of u / s + z at k - 1/2 goes to the even of k - 1 and k.
-    return bool((steps.t == expected).all() and (steps.strict == (ks % 2 != 0)).all())
+    # A tie of u / s + z at k - 1/2 goes to the even of k - 1 and k, or to the odd one: see `declare_input`.
+    odd = ks % 2 != 0
+    return bool((steps.t == expected).all() and ((steps.strict == odd).all() or (steps.strict != odd).all()))
 
 
 def _reachable(real: Real, steps: Steps) -> tuple[int, int]:

@@ -109,27 +109,37 @@ def _rank(array: Any, rank: int) -> tuple[int, ...]:
 
 
 def apply_quantiser(
-    ctx: Context, node: OnnxNode, scale: Any, zero: Any, lo: int, hi: int, dtype: IntType, rounding: str
+    ctx: Context,
+    node: OnnxNode,
+    scale: Any,
+    zero: Any,
+    lo: int,
+    hi: int,
+    dtype: IntType,
+    rounding: str,
+    zero_last: bool = False,
 ) -> Real:
-    """A computed tensor quantised to lo … hi: the input's declaration, or a Requant or Threshold."""
+    """A computed tensor quantised to lo … hi: the input's declaration, or a Requant or Threshold.
+
+    zero_last  the zero point is added after rounding (QuantizeLinear), not before (Quant): an odd one moves the ties
+    """
     real = ctx.real(node.inputs[0])
     real, s = _channelwise(ctx, real, scale, "the scale", node)
     real, z = _channelwise(ctx, real, zero, "the zero point", node)
     if dtype.bits > MAX_ACTIVATION_BITS:
         raise Refusal(f"an activation of {dtype.bits} bits", f"1 to {MAX_ACTIVATION_BITS} bits", "a narrower quantiser")
-    steps = uniform_steps(s, z, lo, hi, dtype, rounding)
+    if zero_last and z.size > 1:
+        raise Refusal("an activation with a zero point per channel", "one zero point for the tensor")
+    steps = uniform_steps(s, z, lo, hi, dtype, rounding, int(z[0]) if zero_last else 0)
     return finish(ctx, node, real, steps)
 
 
-def uniform_steps(s: Rationals, z: Rationals, lo: int, hi: int, dtype: IntType, rounding: str) -> Steps:
-    """The steps of q = clip(round(u / s + z), lo, hi), meaning (q - z) * s."""
-    points = [step_at(k, rounding) for k in range(lo + 1, hi + 1)]
-    t = np.stack(
-        [
-            (listed(p for p, _ in points) - z[min(c, z.size - 1)]) * s[min(c, s.size - 1)]
-            for c in range(max(s.size, z.size))
-        ]
-    )
+def uniform_steps(s: Rationals, z: Rationals, lo: int, hi: int, dtype: IntType, rounding: str, after: int = 0) -> Steps:
+    """The steps of q = clip(round(u / s + z - after) + after, lo, hi), meaning (q - z) * s."""
+    points = [step_at(k - after, rounding) for k in range(lo + 1, hi + 1)]
+    positions = listed(p + after for p, _ in points)
+    rows = max(s.size, z.size)
+    t = np.stack([(positions - z[min(c, z.size - 1)]) * s[min(c, s.size - 1)] for c in range(rows)])
     strict = np.array([p for _, p in points], dtype=bool)
     return Steps(t, strict, dtype, lo, s, -z * s, int(z[0]))
 

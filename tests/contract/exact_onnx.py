@@ -133,6 +133,9 @@ def run(model: Any, *feeds: Any) -> dict[str, Any]:
     for node in model.graph.node:
         a = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         args = [values[name] for name in node.input if name]
+        if node.op_type == "QuantizeLinear":
+            info = np.iinfo(constants[node.input[2]].dtype)
+            a["limits"] = Fraction(int(info.min)), Fraction(int(info.max))
         values[node.output[0]] = _node(node.op_type, args, a)
     return values
 
