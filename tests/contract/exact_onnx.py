@@ -159,9 +159,9 @@ def _node(op: str, args: list[Any], a: dict[str, Any]) -> Any:
         case "Trunc":
             return trunc(x, args[1], args[2], args[3:], a)
         case "QuantizeLinear":
-            return _each(
-                lambda v, s, z: Fraction(half_even(v / s) + z), x, _along(args[1], x, a), _along(args[2], x, a)
-            )
+            lo, hi = a["limits"]
+            scale, zero = _along(args[1], x, a), _along(args[2], x, a)
+            return _each(lambda v, s, z: Fraction(min(max(half_even(v / s) + z, lo), hi)), x, scale, zero)
         case "DequantizeLinear":
             return (x - _along(args[2], x, a)) * _along(args[1], x, a)
         case "Conv":
