@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from codesign import toolchain
+from codesign.doctor import examine
 from codesign.errors import ToolError
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The continuous integration has everything that a test could skip for want of."""
+    if os.environ.get("CODESIGN_CI") and not hasattr(session.config, "workerinput"):
+        absent = [f"{f.name} ({f.install})" for f in examine() if f.missing and not f.optional]
+        if absent:
+            pytest.exit(f"the continuous integration lacks {', '.join(absent)}", returncode=1)
 
 
 def missing(what: str) -> None:
@@ -40,12 +48,3 @@ def fst(cxx: str) -> None:
         toolchain.require("fst")
     except ToolError as error:
         missing(str(error))
-
-
-@pytest.fixture(scope="session")
-def cases() -> Path:
-    """The folder of models that others made (CODESIGN_CASES), for comparison with their tools' answers."""
-    folder = os.environ.get("CODESIGN_CASES", "")
-    if not folder or not Path(folder).is_dir():
-        missing("the folder CODESIGN_CASES")
-    return Path(folder)

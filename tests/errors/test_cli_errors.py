@@ -18,6 +18,7 @@ from codesign.ir.text import print_graph
 from codesign.ir.types import IntType
 from codesign.target import target_names
 from tests.hw.networks import I2, U2, U8, Build
+from tests.images import write_images
 
 TARGETS = ", ".join(target_names()) + ", or a .toml file"
 FIGURES = "fps>=, interval_cycles<=, latency_cycles<=, latency_ns<=, lut<=, ff<=, bram<=, dsp<="
@@ -241,16 +242,14 @@ def test_a_missing_compiler(
     assert "apt install g++" in text
 
 
-def test_interrupted_training(tmp_path: Path) -> None:
+def test_interrupted_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C: status 130, one line, and the next run goes on."""
     pytest.importorskip("brevitas")
     recipe = tmp_path / "r.toml"
-    recipe.write_text('data = "fashion-mnist"\n[model]\nkind = "mlp"\nhidden = [8]\n[training]\nepochs = 1000\n')
-    from codesign.train.data import fashion_dir
-    from tests.conftest import missing
-
-    if fashion_dir() is None:
-        missing("Fashion-MNIST")
+    model = '[model]\nkind = "mlp"\nhidden = [8]\n'
+    recipe.write_text(f'data = "fashion-mnist"\n{model}[training]\nepochs = 10000\nbatch = 100\n')
+    write_images(tmp_path / "images")
+    monkeypatch.setenv("CODESIGN_FASHION_MNIST", str(tmp_path / "images"))
     out = tmp_path / "out"
     process = subprocess.Popen(
         [sys.executable, "-m", "codesign", "train", str(recipe), "-o", str(out)], stderr=subprocess.PIPE, text=True

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from codesign.cli import COMMANDS, main
+from codesign.commands.common import progress_bars
 from codesign.commands.figures import error_of, number, sentence
 from codesign.report import Comparison
 from codesign.target import target_names
@@ -121,3 +122,12 @@ def test_sentences() -> None:
     assert sentence(Comparison("golden", 1000, 0, 0)) == "against golden: 1,000 frames, every output bit equal"
     expected = "against onnx: 32 frames, 5 output elements differ, by 1 at most, the same class in 96.88%"
     assert sentence(Comparison("onnx", 32, 5, 1, 0.96875)) == expected
+
+
+def test_progress_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bars() as progress:
+        for done in range(3):
+            progress("training", done, 2)
+        progress("linking", 0, 0)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "training …\nlinking …\n")

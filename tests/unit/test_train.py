@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import struct
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from codesign.backends.base import ignore_progress as ignore
 from codesign.errors import InputError, MismatchError, ToolError
 from codesign.train.data import load_images
 from codesign.train.recipe import Cnn, Mlp, Recipe, Training
+from tests.images import write_images
 
 pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
 
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
-    with gzip.open(path, "wb") as file:
-        file.write(header + array.tobytes())
-
-
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Ten classes that anything can learn: a bright row for each."""
+    """The folder of a small data set in place of Fashion-MNIST."""
     folder = tmp_path / "images"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 400), ("t10k", 100)):
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        pixels = rng.integers(0, 40, (count, 28, 28)).astype(np.uint8)
-        pixels[np.arange(count), 4 + 2 * labels] = 250
-        write_idx(folder / f"{part}-images-idx3-ubyte.gz", pixels)
-        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+    write_images(folder)
     monkeypatch.setenv("CODESIGN_FASHION_MNIST", str(folder))
     return folder
 
