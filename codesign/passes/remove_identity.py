@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from codesign.ir.graph import Graph, Node
 from codesign.ir.ops import AvgPool2d, Concat, MaxPool2d, Pad, Requant, Reshape
-from codesign.ir.types import TensorType
 from codesign.passes.rewrite import Edit, is_output, rewrite
 
 
@@ -17,22 +16,22 @@ def remove_identity(graph: Graph) -> Graph:
 
 
 def _rule(node: Node, edit: Edit) -> str | None:
-    if is_output(edit.graph, node.name) or not _changes_nothing(node, edit, edit.type(node.inputs[0])):
-        return None
-    return node.inputs[0]
+    x, y = edit.type(node.inputs[0]), node.op.infer(edit.args(node))
+    # Of another type it is no identity, even with the same values: a Concat wants one type for all.
+    same = (x.shape, x.dtype) == (y.shape, y.dtype)
+    return node.inputs[0] if same and _keeps_values(node, edit) and not is_output(edit.graph, node.name) else None
 
 
-def _changes_nothing(node: Node, edit: Edit, x: TensorType) -> bool:
+def _keeps_values(node: Node, edit: Edit) -> bool:
+    """Whether an operator whose output is of its input's type and shape gives the values of its input."""
     match node.op:
-        case Reshape(shape):
-            return shape == x.shape
-        case Pad(padding):
-            return not any(padding)
-        case MaxPool2d(kernel, stride) | AvgPool2d(kernel, stride, mean=False):
-            return kernel == (1, 1) and stride == (1, 1)
+        case Reshape() | Pad():
+            return True
         case Concat():
             return len(node.inputs) == 1
-        case Requant(out, _, zero_point):
-            scale, shift = (edit.value(name) for name in node.inputs[1:])
-            return out == x.dtype and zero_point == 0 and bool((scale == 1 << shift).all())
+        case MaxPool2d(kernel) | AvgPool2d(kernel, mean=False):
+            return kernel == (1, 1)
+        case Requant(zero_point=0):
+            multiplier, shift = (edit.value(name) for name in node.inputs[1:])
+            return bool((multiplier == 1 << shift).all())
     return False
