@@ -101,9 +101,14 @@ def convert(model: Any, where: str, modules: Collection[str] = ()) -> tuple[Grap
     for node in nodes:
         _run(ctx, node, refuse)
     ports, quants = _outputs(ctx, model, refuse)
+    if not wrong and not unsupported:
+        declared = {port.name for port in ctx.builder.inputs}
+        wrong += [Diagnostic(f"input {n}", "nothing reads it", "inputs in use") for n in ctx.axes if n not in declared]
     if wrong:
         raise InputError(*wrong, *unsupported)
     raise_all(UnsupportedError, unsupported)
+    # Quantisers declare the inputs in the order of the layers; the user gives them in the order of the model.
+    ctx.builder.inputs.sort(key=lambda port: list(ctx.axes).index(port.name))
     return ctx.builder.finish(ports, quants), ctx
 
 

@@ -147,7 +147,8 @@ class Pair(torch.nn.Module):
         self.head = QuantLinear(4, 3, True, weight_bit_width=4)
 
     def forward(self, a, b):
-        both = self.out(self.left(self.left_in(a)) + self.right(self.right_in(b)))
+        right = self.right(self.right_in(b))
+        both = self.out(self.left(self.left_in(a)) + right)
         return both, self.head(both)
 
 
@@ -168,5 +169,5 @@ def test_a_function_in_a_file_with_two_inputs_and_two_outputs(tmp_path: Path) ->
     assert [p.name for p in imported.graph.outputs] == ["out", "head"]
     assert imported.notes[0].startswith(f"{path}:model: set to eval mode")
     rows = gap(imported, count=64)
-    assert [row.layer for row in rows] == ["left_in", "right_in", "out", "output out", "output head"]
+    assert [row.layer for row in rows] == ["right_in", "left_in", "out", "output out", "output head"]
     assert all(row.mismatch_rate < 0.02 and row.max_diff <= 1 for row in rows[:4])

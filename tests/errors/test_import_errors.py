@@ -280,3 +280,9 @@ def test_a_source_model_that_cannot_be_evaluated() -> None:
     found = str(caught.value)
     assert found.startswith("source model: ONNX's evaluator cannot run it: ")
     assert found.endswith("; allowed: a model that onnx.reference evaluates")
+
+
+def test_an_input_that_nothing_reads() -> None:
+    proto = model([quant("x", "q"), quant("q", "y", "four")])
+    proto.graph.input.append(helper.make_tensor_value_info("extra", TensorProto.FLOAT, (1, 3)))
+    assert refusal(proto, InputError) == ["input extra: nothing reads it; allowed: inputs in use"]

@@ -149,6 +149,13 @@ def test_wrong_modules_and_examples(tmp_path: Path) -> None:
         return str(caught.value)
 
     assert error(3, 4) == "int: a int; allowed: a torch.nn.Module and an example input"
+    import brevitas.nn as qnn
+
+    recurrent = qnn.QuantRNN(input_size=4, hidden_size=3)
+    found = error(recurrent, torch.ones(1, 2, 4), UnsupportedError)
+    assert found.startswith("QuantRNN: the QONNX export of Brevitas refuses the module: ")
+    hint = "export_qonnx(module, args=example, dynamo=False) shows the whole error"
+    assert found.endswith(f"; allowed: layers that Brevitas exports to QONNX; try: {hint}")
     layer = torch.nn.Linear(4, 2)
     assert error(layer, "x") == "Linear: an example input of type str; allowed: a tensor or an array"
     found = error(layer, torch.ones(1, 5))
