@@ -20,7 +20,8 @@ module cs_rom #(
     $error("cs_rom: Width and Words are 1 or more");
   end
 
-  (* rom_style = Style, ram_style = Style *) logic [Width-1:0] mem [Words];
+  // Vivado obeys rom_style; Yosys reads ram_style too, and calls a ROM in LUTs registers.
+  (* rom_style = Style, ram_style = Style == "distributed" ? "registers" : Style *) logic [Width-1:0] mem [Words];
   initial $readmemh(File, mem);
 
   if (Words == 1) begin : g_constant

@@ -19,7 +19,6 @@ module cs_threshold #(
   parameter bit          OutFlipMsb = 1'b0,
   parameter int unsigned Folds = 1,
   parameter LevelFile = "",
-  parameter Style = "auto",
   parameter bit          TableReg = 1'b0
 ) (
   input  logic                     clk_i,
@@ -39,7 +38,8 @@ module cs_threshold #(
   localparam int unsigned FoldBits = Folds > 1 ? $clog2(Folds) : 1;
   localparam int unsigned StageRegs = 1 + 32'(TableReg);
 
-  (* rom_style = Style, ram_style = Style *) logic [Lanes*LevelBits-1:0] mem [Words];
+  // Too many read ports for anything but LUTs. Vivado obeys rom_style; Yosys calls a ROM in LUTs a ram_style of registers.
+  (* rom_style = "distributed", ram_style = "registers" *) logic [Lanes*LevelBits-1:0] mem [Words];
   initial $readmemh(LevelFile, mem);
 
   // The beat's fold, which is the upper part of its addresses; it goes along with the beat.

@@ -30,7 +30,6 @@ class Threshold:
     in_type: IntType
     out_type: IntType
     lanes: int
-    style: str = "auto"
     table_reg: bool = False
     module: str = "cs_threshold"
 
@@ -59,7 +58,6 @@ class Threshold:
             "OutBits": self.out_type.bits,
             "OutFlipMsb": int(plain_signed(self.out_type)),
             "Folds": self.folds,
-            "Style": self.style,
             "TableReg": int(self.table_reg),
         }
 
