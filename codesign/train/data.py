@@ -6,7 +6,7 @@ import gzip
 import importlib.util
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ class Images:
     name    the data set that this really is
     source  where it was read
     note    why it is not the one that was asked for; empty when it is
+    repeat  how often an epoch goes through them: a small set needs as many steps as a large one
     """
 
     name: str
@@ -34,6 +35,7 @@ class Images:
     test: Bytes
     test_labels: Bytes
     note: str = ""
+    repeat: int = 1
 
 
 def fashion_dir() -> Path | None:
@@ -41,6 +43,11 @@ def fashion_dir() -> Path | None:
     chosen = os.environ.get("CODESIGN_FASHION_MNIST", "")
     folders = map(Path, [chosen] if chosen else FASHION_DIRS)
     return next((folder for folder in folders if (folder / "train-images-idx3-ubyte.gz").is_file()), None)
+
+
+def available(name: str) -> str:
+    """Which data set `load_images(name)` reads: the digits in place of a Fashion-MNIST that is not installed."""
+    return "digits" if name == "digits" or fashion_dir() is None else name
 
 
 def load_images(name: str) -> Images:
@@ -61,9 +68,8 @@ def load_images(name: str) -> Images:
     if importlib.util.find_spec("sklearn") is None:
         looked = os.environ.get("CODESIGN_FASHION_MNIST", "") or FASHION_DIRS[0]
         raise ToolError.at("fashion-mnist", f"not found in {looked}", hint=f"{hint}, or pip install 'codesign[digits]'")
-    images = _digits()
     note = f"Fashion-MNIST is not installed ({hint}): trained on scikit-learn's digits instead"
-    return Images(images.name, images.source, images.train, images.train_labels, images.test, images.test_labels, note)
+    return replace(_digits(), note=note)
 
 
 def _idx(path: Path) -> Bytes:
@@ -92,4 +98,4 @@ def _digits() -> Images:
     labels = np.asarray(digits.target).astype(np.uint8)
     order = np.random.default_rng(0).permutation(len(images))
     train, test = order[500:], order[:500]
-    return Images("digits", "scikit-learn", images[train], labels[train], images[test], labels[test])
+    return Images("digits", "scikit-learn", images[train], labels[train], images[test], labels[test], repeat=40)

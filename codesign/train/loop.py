@@ -17,7 +17,7 @@ from torch import nn
 
 from codesign.backends.base import Progress
 from codesign.errors import InputError, MismatchError
-from codesign.train.data import Bytes, Images, load_images
+from codesign.train.data import Bytes, Images, available, load_images
 from codesign.train.models import STATISTICS_BATCHES, build, example_input
 from codesign.train.recipe import Recipe
 
@@ -58,8 +58,9 @@ def finished(recipe: Recipe, out: Path) -> dict[str, Any] | None:
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    complete = isinstance(metrics, dict) and metrics.get("recipe_digest") == recipe.digest()
-    return metrics if complete and (out / "model.onnx").is_file() else None
+    same = isinstance(metrics, dict) and metrics.get("recipe_digest") == recipe.digest()
+    same = same and metrics.get("data") == available(recipe.data)
+    return metrics if same and (out / "model.onnx").is_file() else None
 
 
 def load_trained(recipe: Recipe, out: Path) -> nn.Module:
@@ -74,15 +75,15 @@ def _train(recipe: Recipe, out: Path, images: Images, progress: Progress, fresh:
     options = recipe.training
     module, temperature = build(recipe.model), nn.Parameter(torch.ones(()))
     x, labels = _tensors(images.train, images.train_labels)
-    steps = len(x) // options.batch
-    if steps == 0:
+    steps = len(x) * images.repeat // options.batch
+    if len(x) < options.batch:
         raise InputError.at(
             "training.batch", f"{options.batch} images", f"at most {len(x)}, the training images there are"
         )
     state = {} if fresh else _checkpoint(recipe, out)
     with torch.no_grad():  # the scales' statistics are no part of a checkpoint: they are complete before the first one
         for step in range(STATISTICS_BATCHES):
-            start = step % steps * options.batch
+            start = step % (len(x) // options.batch) * options.batch
             module(x[start : start + options.batch])
         if state:  # before the optimiser is made: Brevitas puts new parameters in place of those of the scales
             module.load_state_dict(state["model"])
@@ -98,7 +99,8 @@ def _train(recipe: Recipe, out: Path, images: Images, progress: Progress, fresh:
     epochs: list[dict[str, Any]] = list(state.get("epochs", []))
     for epoch in range(len(epochs), options.epochs):
         started = time.monotonic()
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch))
+        shuffled = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(x) * images.repeat, generator=shuffled) % len(x)
         total = 0.0
         module.train()
         for step in range(steps):
@@ -163,7 +165,8 @@ def _checkpoint(recipe: Recipe, out: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise InputError.at(str(path), f"damaged checkpoint: {error}", hint="--fresh, which starts again") from error
-    return state if state.get("recipe") == recipe.digest() else {}
+    same = state.get("recipe") == recipe.digest() and state.get("data") == available(recipe.data)
+    return state if same else {}
 
 
 def _save(
@@ -171,6 +174,7 @@ def _save(
 ) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
     state |= {"temperature": temperature.detach(), "epochs": epochs, "recipe": recipe.digest()}
+    state["data"] = available(recipe.data)
     _replace(out / "checkpoint.pt", lambda path: torch.save(state, path))
 
 

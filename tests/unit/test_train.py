@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -121,15 +122,18 @@ def test_a_damaged_data_set(images: Path) -> None:
         load_images("fashion-mnist")
 
 
-def test_no_data_set_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("sklearn"):
-        pytest.skip("scikit-learn is installed, so the digits take the place of the missing data set")
+def test_without_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digits take its place, and that is said; where they are missing too, how to get either."""
     monkeypatch.setenv("CODESIGN_FASHION_MNIST", str(tmp_path))
+    hint = "apt install dataset-fashion-mnist, or CODESIGN_FASHION_MNIST=folder"
+    if importlib.util.find_spec("sklearn"):
+        images = load_images("fashion-mnist")
+        assert images.note == f"Fashion-MNIST is not installed ({hint}): trained on scikit-learn's digits instead"
+        assert (images.name, images.train.shape, images.test.shape) == ("digits", (1297, 28, 28), (500, 28, 28))
+        return
     with pytest.raises(ToolError) as caught:
         load_images("fashion-mnist")
-    hint = "apt install dataset-fashion-mnist, or CODESIGN_FASHION_MNIST=folder, or pip install 'codesign[digits]'"
-    assert str(caught.value) == f"fashion-mnist: not found in {tmp_path}; try: {hint}"
+    expected = f"not found in {tmp_path}; try: {hint}, or pip install 'codesign[digits]'"
+    assert str(caught.value) == f"fashion-mnist: {expected}"
     with pytest.raises(ToolError, match="digits: scikit-learn is not installed"):
         load_images("digits")
