@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,8 @@ HANDLERS: Mapping[str, Handler] = {
     "Softmax": ends.softmax,
     "LogSoftmax": ends.softmax,
 }
+Refuse = Callable[[Refusal, str], None]
+
 # What a refusal names; the guide has the whole table.
 SUPPORTED = (
     "Conv, Gemm, MatMul, BatchNormalization, Add, Sub, Mul, Div, Relu, Clip, Sign, MaxPool, AveragePool, ReduceMean, "
@@ -173,7 +175,7 @@ def _annotation(text: str) -> IntType | None:
     return None
 
 
-def _run(ctx: Context, node: OnnxNode, refuse: Any) -> None:
+def _run(ctx: Context, node: OnnxNode, refuse: Refuse) -> None:
     """One node; when it is refused the walk goes on behind it as well as it can."""
     items = [ctx.items.get(name) for name in node.inputs if name]
     results: list[Item]
@@ -230,7 +232,7 @@ def _shape(item: Item | None) -> tuple[int, ...] | None:
     return tuple(item.shape) if isinstance(item, np.ndarray) else None
 
 
-def _outputs(ctx: Context, model: Any, refuse: Any) -> tuple[list[Port], dict[str, Quant]]:
+def _outputs(ctx: Context, model: Any, refuse: Refuse) -> tuple[list[Port], dict[str, Quant]]:
     """The ports of the computed outputs; constant ones (the scale of a QuantTensor) are taken out of the model."""
     ports: list[Port] = []
     quants: dict[str, Quant] = {}

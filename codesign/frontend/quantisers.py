@@ -179,7 +179,7 @@ def bipolar_steps(s: Rationals, t: Rationals) -> Steps:
 
 
 def sign(ctx: Context, node: OnnxNode) -> list[Item]:
-    """-1, 0 or +1; bipolar when 0 cannot occur is left to the quantiser that follows."""
+    """-1, 0 or +1 in two bits: unlike BipolarQuant, ONNX's Sign has a 0."""
     t = np.array([[Fraction(0), Fraction(0)]], dtype=object)
     steps = Steps(t, np.array([False, True]), IntType(2, True), -1, constant(1), constant(0))
     return [finish(ctx, node, ctx.real(node.inputs[0]), steps)]

@@ -169,6 +169,9 @@ NETS: dict[str, Callable[[], Net]] = {
     "conv_depthwise": lambda: image(
         conv(2, 4, 1), act(), conv(4, 4, 3, groups=4, weight_quant=Int8WeightPerChannelFloat), nn.BatchNorm2d(4), relu()
     ),
+    "conv_bias_per_channel": lambda: image(
+        conv(2, 4, bias=True, bias_quant=Int32Bias, weight_quant=Int8WeightPerChannelFloat), act(8), conv(4, 2, 1)
+    ),
     "conv_groups": lambda: image(conv(2, 4, 1), act(), conv(4, 6, 3, groups=2, bias=True), act()),
     "conv_1d": lambda: (
         Chain(
