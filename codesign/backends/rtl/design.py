@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from codesign.backends.rtl.blocks.base import Block, Fabric, Resources
+from codesign.backends.rtl.blocks.cost import counter
 from codesign.backends.rtl.blocks.fifo import Fifo
 from codesign.ir.types import IntType, TensorType
 from codesign.schedule import MemStyle
@@ -72,7 +73,9 @@ class Layer:
         return found
 
     def resources(self, fabric: Fabric) -> Resources:
-        """Predicted use of the layer."""
+        """Predicted use of the layer; the input edge is a skid buffer, which is its own FIFO."""
+        if self.engine.module == "cs_skid":
+            return self.engine.resources(fabric)
         return sum((block.resources(fabric) for block in self.blocks().values()), Resources())
 
 
@@ -109,5 +112,5 @@ class Design:
         return self.streams[self.input].lanes
 
     def resources(self, fabric: Fabric) -> Resources:
-        """Predicted use of the whole design."""
-        return sum((layer.resources(fabric) for layer in self.layers), Resources())
+        """Predicted use of the whole design, with the counter of cs_frame_end."""
+        return sum((layer.resources(fabric) for layer in self.layers), counter(self.streams[self.output].beats))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codesign.backends.rtl.blocks.base import Fabric, Resources
-from codesign.backends.rtl.blocks.cost import counter, ram, style_of
+from codesign.backends.rtl.blocks.cost import counter_bits, ram, style_of
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,15 @@ class Fifo:
         return {}
 
     def resources(self, fabric: Fabric) -> Resources:
-        """Depth 1, 2: that many words of flip-flops, one LUT a bit to choose; else a memory (`cost.ram`), its head's
-        bypass (one LUT a bit, and a second register with block RAM), two pointers and two counters."""
-        control = counter(self.depth + 1) + Resources(lut=4, ff=2)
+        """Depth 1, 2: that many words of flip-flops, one LUT a bit to choose; else a memory (`cost.ram`) and its head's
+        bypass (one LUT a bit, and a second register with block RAM). Two LUTs per bit of a counter: credits, beats
+        stored, and the two pointers."""
+        credits = Resources(lut=2 * counter_bits(self.depth + 1), ff=counter_bits(self.depth + 1) + 2)
         if self.depth <= 2:
-            return control + Resources(lut=self.width * (self.depth - 1), ff=self.width * self.depth)
+            return credits + Resources(
+                lut=self.width * (self.depth - 1) + 1, ff=self.width * self.depth + self.depth - 1
+            )
         second = self.width if style_of(fabric, self.width, self.depth, self.style) == "block" else 0
         bypass = Resources(lut=self.width, ff=second)
-        pointers = counter(self.depth) + counter(self.depth) + counter(self.depth + 1)
-        return control + ram(fabric, self.width, self.depth, self.style) + bypass + pointers
+        bits = 2 * counter_bits(self.depth) + counter_bits(self.depth + 1)
+        return credits + ram(fabric, self.width, self.depth, self.style) + bypass + Resources(lut=2 * bits, ff=bits)

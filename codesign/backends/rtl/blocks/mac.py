@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from codesign.backends.rtl.blocks.base import Fabric, Resources
 from codesign.backends.rtl.blocks.cost import rom
 from codesign.backends.rtl.blocks.encode import hex_words, type_parameters
+from codesign.backends.rtl.blocks.trees import dot_product, product_bits
 from codesign.ir.types import IntArray, IntType
 
 # Products of up to so many bits (inputs times weights) are cheaper in LUTs than in a DSP block.
@@ -26,24 +28,28 @@ def resolve_mul_style(style: str, a: IntType, b: IntType) -> str:
     return "dsp"
 
 
-def _dot(fabric: Fabric, style: str, terms: int, a: IntType, w: IntType, acc_bits: int) -> Resources:
-    """A dot product of `terms` pairs and its accumulator.
+def _elements(
+    fabric: Fabric, style: str, elements: int, terms: int, a: IntType, w: IntType, acc_bits: int, stride: int
+) -> Resources:
+    """Processing elements (cs_mac_pe): the dot product (`trees.dot_product`) and the accumulator, a multiplexer of the
+    initial value and a flip-flop per bit, and a LUT of the carry chain per bit of the dot product.
 
-    lut  every one of the terms * a.bits * w.bits partial products goes into a compressor tree, which takes 5/3 LUTs of
-         6 inputs or 4 LUTs of 4 inputs for each, gates included (Yosys 0.70 with abc9, 16 to 64 terms of 1 to 4 bits:
-         1.57 to 1.74 on xc7, 3.4 to 4.8 on ecp5)
-    dsp  a DSP block per product (more for operands wider than its ports), the tree adds one LUT per bit of each sum
-    Both: an accumulator of one LUT and one flip-flop a bit.
+    dsp  a DSP block per product, more for operands wider than its ports
+    With one bipolar operand the common term, a dot product with ones, is made once.
     """
-    accumulator = Resources(lut=acc_bits, ff=acc_bits)
-    if style == "lut":
-        per_bit = 5 / 3 if fabric.lut_inputs >= 6 else 4.0
-        return accumulator + Resources(lut=per_bit * terms * a.bits * w.bits)
-    blocks = min(
-        math.ceil(a.bits / (fabric.dsp_a - 1)) * math.ceil(w.bits / (fabric.dsp_b - 1)),
-        math.ceil(a.bits / (fabric.dsp_b - 1)) * math.ceil(w.bits / (fabric.dsp_a - 1)),
-    )
-    return accumulator + Resources(lut=(terms - 1) * (a.bits + w.bits + 1), dsp=terms * blocks)
+    pe = dot_product(fabric, style == "lut", terms, a, w, stride, acc_bits)
+    sum_bits = product_bits(a, w) + terms.bit_length()
+    pe += Resources(lut=acc_bits + min(sum_bits, acc_bits), ff=acc_bits)
+    if style == "dsp":
+        blocks = min(
+            math.ceil(a.bits / (fabric.dsp_a - 1)) * math.ceil(w.bits / (fabric.dsp_b - 1)),
+            math.ceil(a.bits / (fabric.dsp_b - 1)) * math.ceil(w.bits / (fabric.dsp_a - 1)),
+        )
+        pe += Resources(dsp=terms * blocks)
+    common = Resources()
+    if a.bipolar != w.bipolar:
+        common = dot_product(fabric, True, terms, a, IntType(1, False), stride, acc_bits)
+    return Resources(pe.lut * elements, pe.ff * elements, 0, pe.dsp * elements) + common
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,24 +139,26 @@ class Mac:
         return {"WeightFile": lines, **_bias_file(self.bias, self.acc_type, self.pe)}
 
     def resources(self, fabric: Fabric) -> Resources:
-        """Weight and bias memory (`cost.rom`), pe dot products (`_dot`), pipeline registers; with one bipolar operand
-        the common term, a dot product with ones."""
+        """Weight and bias memory (`cost.rom`), the processing elements (`_elements`), pipeline registers, three flags
+        along with them and valid_o. A single weight word is a constant: of its bit planes the ones remain."""
         a, w, acc = self.in_type, self.weight_type, self.acc_type.bits
-        memory = rom(fabric, self.pe * self.simd * w.bits, self.folds * self.steps, self.mem_style)
+        words = self.folds * self.steps
+        memory = rom(fabric, self.pe * self.simd * w.bits, words, self.mem_style)
         if self.bias is not None:
             memory += rom(fabric, self.pe * acc, self.folds, "auto")
-        dot = _dot(fabric, self.style, self.simd, a, w, acc)
-        common = _dot(fabric, "lut", self.simd, a, IntType(1, False), acc).lut if a.bipolar != w.bipolar else 0.0
+        terms = self.simd if words > 1 or self.style == "dsp" or a.bipolar else max(1, self._ones)
         ff = self.simd * (a.bits + self.pe * w.bits) if self.rom_reg else 0
         if self._product_register:
             ff += self.pe * self.simd * (a.bits + w.bits)
-        if self.tree_stride:
-            operands = self.simd
-            while operands > 1:
-                operands = -(-operands // (1 << self.tree_stride))
-                ff += self.pe * operands * min(acc, a.bits + w.bits + (self.simd // operands).bit_length())
-        pes = Resources(dot.lut * self.pe, dot.ff * self.pe, 0, dot.dsp * self.pe)
-        return memory + pes + Resources(lut=common + 4, ff=ff + 3 * self.latency)
+        elements = _elements(fabric, self.style, self.pe, terms, a, w, acc, self.tree_stride)
+        return memory + elements + Resources(ff=ff + 3 * (self.latency - 1) + 1)
+
+    @cached_property
+    def _ones(self) -> int:
+        """Ones of a bit plane of a neuron's weights, on average."""
+        codes = self.weight_type.encode(self.weights)
+        ones = sum(int(np.count_nonzero(codes >> bit & 1)) for bit in range(self.weight_type.bits))
+        return round(ones / (int(self.weights.shape[0]) * self.weight_type.bits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,15 +220,14 @@ class MacDepthwise:
         return {"WeightFile": lines, **_bias_file(self.bias, self.acc_type, self.lanes)}
 
     def resources(self, fabric: Fabric) -> Resources:
-        """Weight and bias memory (`cost.rom`), a product and an accumulator per lane (`_dot`)."""
+        """Weight and bias memory (`cost.rom`), a product and an accumulator per lane (`_elements`)."""
         a, w, acc = self.in_type, self.weight_type, self.acc_type.bits
         memory = rom(fabric, self.lanes * w.bits, self.folds * int(self.weights.shape[1]), self.mem_style)
         if self.bias is not None:
             memory += rom(fabric, self.lanes * acc, self.folds, "auto")
-        dot = _dot(fabric, self.style, 1, a, w, acc)
-        ff = self.lanes * (a.bits + w.bits) * (int(self.rom_reg) + int(self.mul_reg))
-        pes = Resources(dot.lut * self.lanes, dot.ff * self.lanes, 0, dot.dsp * self.lanes)
-        return memory + pes + Resources(lut=4, ff=ff + 3 * self.latency)
+        ff = self.lanes * (a.bits + w.bits) * (int(self.rom_reg) + int(self.mul_reg and self.style == "dsp"))
+        elements = _elements(fabric, self.style, self.lanes, 1, a, w, acc, 0)
+        return memory + elements + Resources(ff=ff + 3 * (self.latency - 1) + 1)
 
 
 def _bias_file(bias: IntArray | None, acc: IntType, lanes: int) -> dict[str, list[str]]:

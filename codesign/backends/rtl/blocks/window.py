@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codesign.backends.rtl.blocks.base import Fabric, Resources
-from codesign.backends.rtl.blocks.cost import counter, ram
+from codesign.backends.rtl.blocks.cost import counter, logic, ram
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,12 @@ class Window:
 
     def resources(self, fabric: Fabric) -> Resources:
         """The memory (`cost.ram`); five loop counters; write, read and start address, offset and occupancy, the last
-        four with an addition and a comparison or selection of two LUTs a bit."""
+        four with an addition and a selection of two LUTs a bit, half of it when the memory wraps by itself."""
         run = self.kernel_w if self.channel_outer else self.kernel_w * self.folds
         loops = (run, self.kernel_h, self.outer, self.out_width, self.out_height)
         control = sum((counter(n) for n in loops), counter(self.capacity))
         bits = self.capacity.bit_length()
-        sums = Resources(lut=4 * 2 * bits + 8, ff=4 * bits + 5)
+        wraps = self.capacity & (self.capacity - 1) == 0
+        sums = Resources(lut=4 * (1 if wraps else 2) * bits + 8, ff=4 * bits + 5)
         register = Resources(ff=self.word_width * int(self.out_reg))
-        return ram(fabric, self.word_width, self.capacity, self.style) + control + sums + register
+        return ram(fabric, self.word_width, self.capacity, self.style) + logic(fabric, control + sums) + register

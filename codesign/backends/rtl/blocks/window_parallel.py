@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codesign.backends.rtl.blocks.base import Fabric, Resources
-from codesign.backends.rtl.blocks.cost import counter, ram
+from codesign.backends.rtl.blocks.cost import counter, logic, ram
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,22 @@ class WindowParallel:
         return {}
 
     def resources(self, fabric: Fabric) -> Resources:
-        """Line buffers of kernel_h - 1 rows (`cost.ram`), shift registers of every kernel row (a flip-flop per bit, or
-        per tap and a shift-register LUT of 16 bits in between), the loop counters."""
+        """Line buffers of kernel_h - 1 rows (`cost.ram`), the pixels of every kernel row in shift registers, the loop
+        counters.
+
+        Between two pixels are `folds` words. From three on, 6-input fabrics keep all but the first of a row in
+        shift-register LUTs of 32 bits (UG474); else every bit is a flip-flop.
+        """
         words = self.width * self.folds
         lines = (
             ram(fabric, (self.kernel_h - 1) * self.word_width, words, self.style) if self.kernel_h > 1 else Resources()
         )
-        taps = self.kernel_h * self.kernel_w * self.word_width
-        between = self.kernel_h * (self.kernel_w - 1) * self.word_width if self.folds > 2 else 0
-        delays = -(-max(self.folds - 1, 0) // 16)
-        extra = self.kernel_h * (self.kernel_w - 1) * self.word_width if self.folds == 2 else 0
-        control = sum(
-            (counter(n) for n in (words, self.height, self.width, self.folds, self.outer)), Resources(lut=8, ff=3)
-        )
-        return lines + control + Resources(lut=between * delays, ff=taps + extra)
+        row = self.kernel_h * self.word_width
+        if self.folds > 2 and fabric.lut_inputs >= 6:
+            taps = Resources(lut=row * (self.kernel_w - 1) * -(-self.folds // 32), ff=row)
+        else:
+            taps = Resources(ff=row * ((self.kernel_w - 1) * self.folds + 1))
+        loops = (words, self.height, self.width, self.folds, self.outer)
+        phases = counter(max(self.kernel_h, self.stride_h)) + counter(max(self.kernel_w, self.stride_w))
+        control = sum((counter(n) for n in loops), phases + Resources(lut=4, ff=3))
+        return lines + taps + logic(fabric, control)
