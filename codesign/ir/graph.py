@@ -272,8 +272,11 @@ class Graph:
         largest = max(t.size for name, t in self._types.items() if name not in self.consts)
         return max(1, min(1024, _CHUNK_ELEMENTS // largest))
 
-    def _run(self, feeds: list[IntArray], keep: bool) -> dict[str, Values]:
-        values: dict[str, Values] = {p.name: f for p, f in zip(self.inputs, feeds, strict=True)}
+    def _run(self, feeds: list[Feed], keep: bool) -> dict[str, Values]:
+        # Widened here, chunk by chunk: the user's batch may be all the memory there is.
+        values: dict[str, Values] = {
+            p.name: np.asarray(f, dtype=np.int64) for p, f in zip(self.inputs, feeds, strict=True)
+        }
         wanted = {p.name for p in self.outputs}
         last = {name: node for node in self.nodes for name in node.inputs}
         for node in self.nodes:
@@ -285,8 +288,8 @@ class Graph:
                         del values[name]
         return values
 
-    def _check_feeds(self, feeds: tuple[Feed, ...]) -> tuple[IntArray, ...]:
-        """The feeds as int64, each with the batch as its first axis; raises InputError."""
+    def _check_feeds(self, feeds: tuple[Feed, ...]) -> tuple[Feed, ...]:
+        """The feeds as arrays, each with the batch as its first axis; raises InputError."""
         if len(feeds) != len(self.inputs):
             raise InputError.at("inputs", f"{len(feeds)} arrays", self._input_names())
         arrays = [np.asarray(f) for f in feeds]
@@ -303,7 +306,7 @@ class Graph:
                 raise InputError.at(where, f"values from {feed.min()} to {feed.max()}", _range(type_.dtype))
         if len({len(f) for f in arrays}) > 1:
             raise InputError.at("inputs", f"batches of {', '.join(str(len(f)) for f in arrays)}", "one batch size")
-        return tuple(np.asarray(f, dtype=np.int64) for f in arrays)
+        return tuple(arrays)
 
     def _input_names(self) -> str:
         return f"{len(self.inputs)}: {', '.join(p.name for p in self.inputs)}"

@@ -45,9 +45,19 @@ class Edit:
         return helper.name
 
     def append(self, node: Node) -> None:
-        """Add a node and infer its type."""
+        """Add a node and its type: that of the graph before for an old node with the same inputs, else inferred."""
         self.nodes.append(node)
-        self._types[node.name] = replace(node.op.infer(self.args(node)), quant=node.quant)
+        if self._is_old(node) and all(self.type(n) is self.graph.type(n) for n in node.inputs):
+            self._types[node.name] = self.graph.type(node.name)
+        else:
+            self._types[node.name] = replace(node.op.infer(self.args(node)), quant=node.quant)
+
+    def changed(self) -> bool:
+        """Whether any node is new or gone."""
+        return bool(self.aliases) or not all(self._is_old(node) for node in self.nodes)
+
+    def _is_old(self, node: Node) -> bool:
+        return self.graph.is_computed(node.name) and self.graph.node(node.name) is node
 
     def args(self, node: Node) -> list[Arg]:
         """The inputs of `node` as its operator sees them."""
@@ -69,17 +79,22 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
     """The graph with every node seen by `rule` in topological order; what nobody reads any more is dropped.
 
     The rule gets nodes with their inputs already renamed. It must not give a name for an output of the graph: the
-    outputs' names are the user's.
+    outputs' names are the user's. When it changes nothing, the result is `graph` itself: building a graph verifies it,
+    which takes seconds with millions of weights.
     """
     edit = Edit(graph)
     for node in graph.nodes:
-        node = replace(node, inputs=tuple(edit.aliases.get(n, n) for n in node.inputs))
+        inputs = tuple(edit.aliases.get(n, n) for n in node.inputs)
+        if inputs != node.inputs:
+            node = replace(node, inputs=inputs)
         result = rule(node, edit)
         if isinstance(result, str):
             assert not is_output(graph, node.name)
             edit.aliases[node.name] = result
         else:
             edit.append(node if result is None else result)
+    if not edit.changed():
+        return live(graph)
     return live(replace(graph, consts=edit.consts, nodes=tuple(edit.nodes)))
 
 

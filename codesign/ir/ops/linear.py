@@ -48,12 +48,14 @@ def accumulator_type(x: IntType, weights: IntArray, bias: IntArray | None, extra
     lo, hi = x.lo, x.hi
     if extra is not None:
         lo, hi = min(lo, extra), max(hi, extra)
+    # Of w * lo and w * hi, with lo <= hi, the smaller is w * lo for w > 0, and w * hi for w < 0.
+    positive = np.maximum(weights, 0).sum(axis=1)
+    negative = weights.sum(axis=1) - positive
     # A sum this large cannot be formed in 64 bits, and spans far more than 32.
-    bound = max(abs(lo), abs(hi)) * float(np.abs(weights.astype(np.float64)).sum(axis=1).max())
-    if bound >= 2.0**61:
+    bound = max(abs(lo), abs(hi)) * int((positive - negative).max())
+    if bound >= 1 << 61:
         raise OpError(f"sums up to {bound:.3g}, more than 32 bits", "an accumulator of at most 32 bits")
-    products = np.stack([weights * lo, weights * hi])
-    low, high = products.min(axis=0).sum(axis=1), products.max(axis=0).sum(axis=1)
+    low, high = positive * lo + negative * hi, positive * hi + negative * lo
     if bias is not None:
         low, high = low + bias, high + bias
     return range_type(int(low.min()), int(high.max()))
