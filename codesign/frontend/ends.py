@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import gcd, lcm
 
@@ -16,7 +16,7 @@ from codesign.frontend.problems import Refusal
 from codesign.frontend.rational import Rationals, constant, is_uniform, rationals
 from codesign.frontend.real import Real
 from codesign.ir.graph import Port
-from codesign.ir.ops import ArgMax
+from codesign.ir.ops import ArgMax, Reshape
 from codesign.ir.types import IntArray, Quant
 
 # Comparisons that prove rounded scales of classes: about a second of arithmetic.
@@ -150,9 +150,20 @@ def output_port(ctx: Context, name: str, real: Real, quants: dict[str, Quant]) -
     if value.adjustable and any(ratios) and all(r.denominator == 1 for r in ratios):
         value.add_bias(np.broadcast_to(np.array([int(r) for r in ratios], dtype=np.int64), value.channels))
         b = constant(0)
-    quants[value.name] = meaning(a, b)
+    quant = meaning(a, b)
+    value = _own(ctx, name, value, quant, quants)
+    quants[value.name] = quant
     axes = _source_axes(real)
     return Port(value.name, None, () if axes == tuple(range(len(axes))) else axes)
+
+
+def _own(ctx: Context, name: str, value: Value, quant: Quant, quants: Mapping[str, Quant]) -> Value:
+    """The value, or a copy of it where it is an output already or an input with another meaning."""
+    declared = next((p.type.quant for p in ctx.builder.inputs if p.name == value.name and p.type), quant)
+    if value.name not in quants and declared == quant:
+        return value
+    op = Reshape(value.shape)
+    return ctx.builder.emit(op, [value], name, value.shape, (value.lo, value.hi), suffix="output", dtype=value.dtype)
 
 
 def _in_order(ctx: Context, name: str, real: Real) -> Real:

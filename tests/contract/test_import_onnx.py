@@ -260,10 +260,11 @@ def test_arithmetic_before_the_input_quantiser_becomes_its_meaning() -> None:
     quantiser = net.graph.type("x").quant
     assert quantiser is not None
     assert (quantiser.scale, quantiser.zero_point) == ((0.125,), (-4.0,))
-    assert not net.graph.nodes
     x = np.linspace(-1, 2, 64).reshape(2, 2, 4, 4)
     expected = np.clip(np.rint((2 * x - 1) / 0.25), -8, 7)
-    assert (net.graph.quantise_inputs(x)[0].transpose(0, 3, 1, 2) == expected).all()
+    feeds = net.graph.quantise_inputs(x)
+    assert (feeds[0].transpose(0, 3, 1, 2) == expected).all()
+    assert (net.graph.dequantise_outputs(net.graph.evaluate(*feeds))[0] == expected / 4).all()
 
 
 def test_a_bipolar_input_with_an_offset() -> None:
