@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from codesign.backends.base import RunOptions
-from codesign.backends.rtl.backend import RtlBackend
+from codesign.backends.rtl.backend import RtlBackend, _measured_interval
 from codesign.errors import InputError, MismatchError, UnsupportedError
 from codesign.ir.graph import Graph
 from codesign.ir.ops import Softmax
@@ -80,9 +81,29 @@ def test_a_schedule_of_another_network_is_refused_completely() -> None:
     with pytest.raises(InputError) as error:
         RtlBackend().read_schedule(data, graph)
     text = str(error.value)
-    assert "fold of other: there is no such layer; allowed: fc0, fc1, fc2" in text
-    assert "fold of fc0 (net.fc0): pe 5, simd 7, taps 1; allowed: pe of [1, 2, 4, 8, 16]; simd of [1, 7, 49]" in text
+    assert "folds of other: there is no such layer; allowed: fc0, fc1, fc2" in text
+    assert "folds of fc0 (net.fc0): pe 5, simd 7, taps 1; allowed: pe of [1, 2, 4, 8, 16]; simd of [1, 7, 49]" in text
     assert "schedule: no fold for fc1 (net.fc1)" in text
+
+
+def test_depths_of_no_buffer_or_too_small_are_refused() -> None:
+    graph = networks.cnn()
+    data = schedule_of(graph, 0).to_data()
+    data["depths"] |= {"conv1.window": 3, "nothing": 4, "x": 8}
+    with pytest.raises(InputError) as error:
+        RtlBackend().read_schedule(data, graph)
+    text = str(error.value)
+    assert "depths of conv1.window: 3; allowed: 27 or more" in text  # two rows of 12 pixels and three more
+    assert "depths of nothing: there is no such buffer; allowed: conv1_pad" in text
+    assert "depths of x: there is no such buffer" in text  # the input edge is a skid buffer
+
+
+def test_the_interval_is_measured_only_in_the_steady_state() -> None:
+    settled, period_two = [10, 24, 34, 44], [9, 13, 19, 23, 29]
+    assert _measured_interval(np.array(settled), settled, Fraction(10)) == 10
+    assert _measured_interval(np.array(settled) + 1, settled, Fraction(10)) == 10
+    assert _measured_interval(np.array(settled[:2]), settled[:2], Fraction(10)) is None
+    assert _measured_interval(np.array(period_two), period_two, Fraction(5)) == 5
 
 
 def test_a_directory_without_a_design(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from codesign.backends.rtl.design import Design
 from codesign.backends.rtl.fabrics import fabric
 from codesign.backends.rtl.lower import check, lower
 from codesign.backends.rtl.packing import pack, unpack
-from codesign.backends.rtl.plan import plan
+from codesign.backends.rtl.plan import least_depths, plan
 from codesign.backends.rtl.simulator import Trace, build, trace_frame
 from codesign.backends.rtl.timing import CycleModel
 from codesign.backends.rtl.units import cut
@@ -72,11 +73,13 @@ class RtlBackend:
     def read_schedule(self, data: Mapping[str, Any], graph: Graph) -> RtlSchedule:
         """A schedule from plain data, checked against the graph; raises InputError with everything that is wrong."""
         schedule = RtlSchedule.from_data(data)
+        prepared = prepare(graph)
+        units = {unit.name: unit for unit in cut(prepared)}
         found: list[Diagnostic] = []
-        units = {unit.name: unit for unit in cut(prepare(graph))}
-        for name in schedule.folds:
-            if name not in units:
-                found.append(Diagnostic(f"schedule, fold of {name}", "there is no such layer", ", ".join(units)))
+        for key in ("folds", "multiply", "memory"):
+            for name in getattr(schedule, key):
+                if name not in units:
+                    found.append(Diagnostic(f"schedule, {key} of {name}", "there is no such layer", ", ".join(units)))
         for name, unit in units.items():
             fold = schedule.folds.get(name)
             if fold is None:
@@ -86,8 +89,15 @@ class RtlBackend:
                     f"{part} of {sorted({getattr(f, part) for f in unit.legal_folds()})}"
                     for part in ("pe", "simd", "taps")
                 )
-                where = f"schedule, fold of {name} ({unit.where})"
+                where = f"schedule, folds of {name} ({unit.where})"
                 found.append(Diagnostic(where, f"pe {fold.pe}, simd {fold.simd}, taps {fold.taps}", allowed))
+        raise_all(InputError, found)
+        least = least_depths(lower(prepared, schedule))
+        for name, depth in schedule.depths.items():
+            if name not in least:
+                found.append(Diagnostic(f"schedule, depths of {name}", "there is no such buffer", ", ".join(least)))
+            elif depth < least[name]:
+                found.append(Diagnostic(f"schedule, depths of {name}", str(depth), f"{least[name]} or more"))
         raise_all(InputError, found)
         return schedule
 
@@ -175,8 +185,10 @@ class RtlBackend:
             details["trace"] = {"file": str(trace.file), "frame": frame, "cycles": cycles}
         metrics: list[Metric] = []
         if not options.stall:
-            details["predicted"] = CycleModel(model).simulate(frames).completions.tolist()
-            metrics = _cycle_metrics(result.latency_cycles, result.interval_cycles, data["clock_hz"], Basis.RTL_SIM)
+            timed = CycleModel(model)
+            details["predicted"] = timed.simulate(frames).completions.tolist()
+            interval = _measured_interval(result.completed, details["predicted"], timed.steady().interval)
+            metrics = _cycle_metrics(result.latency_cycles, interval, data["clock_hz"], Basis.RTL_SIM)
         return Run([outputs], Report(data["target"], metrics), details)
 
     def _supported(self, graph: Graph, target: Target) -> Graph:
@@ -224,6 +236,18 @@ def _is_empty(graph: Graph) -> bool:
 def prepare(graph: Graph) -> Graph:
     """The graph in the form of the hardware: the RTL passes, each exact."""
     return run_passes(graph)
+
+
+def _measured_interval(completed: IntArray, predicted: Sequence[int], steady: Fraction | None) -> float | None:
+    """The mean distance of the last frames of a run, over as many as the steady state repeats after.
+
+    None when the run was too short to reach the steady state that the model knows of.
+    """
+    for frames in range(1, len(predicted)):
+        if steady is not None and predicted[-1] - predicted[-1 - frames] == steady * frames:
+            mean = Fraction(int(completed[-1] - completed[-1 - frames]), frames)
+            return mean.numerator if mean.denominator == 1 else float(mean)
+    return None
 
 
 def _cycle_metrics(latency: int, interval: float | None, clock_hz: float, basis: Basis) -> list[Metric]:

@@ -98,8 +98,9 @@ class _Builder:
     ) -> None:  # fmt: skip
         """Append a layer; its outputs are (name, type, lanes, beats) and get the scheduled depth, or a generous one."""
         latency = engine.latency + sum(pipe.latency for pipe in pipes)
+        depths = {} if isinstance(engine, Skid) else self.schedule.depths  # a skid buffer has its two words
         made = tuple(
-            Stream(stream, dtype, lanes, beats, self.schedule.depths.get(stream, latency + 2))
+            Stream(stream, dtype, lanes, beats, depths.get(stream, latency + 2))
             for stream, dtype, lanes, beats in outputs
         )
         self.streams.update({s.name: s for s in made})

@@ -25,7 +25,7 @@ from codesign.target import Target
 # of these families often misses its clock or fails.
 FILL: Mapping[str, float] = {"lut": 0.7, "ff": 0.7, "bram": 0.9, "dsp": 0.9}
 NAMES = ("fps", "interval_cycles", "latency_cycles", "latency_ns", *RESOURCES)
-_LEAST_DEPTH = 2  # one beat on its way and one at the output
+_ROOM = 2  # that sizing gives every FIFO: one beat on its way and one at the output
 _SPEEDS = (0.0, 1e-6, 4e-6, 1.6e-5, 6.4e-5, 2.6e-4, 1e-3)
 
 
@@ -158,16 +158,20 @@ def finish(problem: Problem, choice: Choice) -> Plan:
     return Plan(schedule, choice, sizing.run, use, problem.bottleneck(choice).where)
 
 
-def size_design(design: Design) -> Sizing:
-    """The least depths of all FIFOs and window memories that keep the design as fast as unlimited ones would."""
-    edge = design.layers[0]
-    storage = {s.name: Storage(_LEAST_DEPTH, s.width) for layer in design.layers[1:] for s in layer.outputs}
+def least_depths(design: Design) -> dict[str, int]:
+    """Every buffer of a design whose depth can be chosen, with the least depth that can be built."""
+    least = {stream.name: 1 for layer in design.layers[1:] for stream in layer.outputs}
     for layer in design.layers:
         if isinstance(layer.engine, Window):
-            storage[buffer_name(layer.name)] = Storage(
-                least_capacity(layer.engine), design.streams[layer.inputs[0]].width
-            )
-    assert edge.outputs[0].name not in storage  # a skid buffer has its two words
+            least[buffer_name(layer.name)] = least_capacity(layer.engine)
+    return least
+
+
+def size_design(design: Design) -> Sizing:
+    """The least depths of all FIFOs and window memories that keep the design as fast as unlimited ones would."""
+    bits = {name: stream.width for name, stream in design.streams.items()}
+    bits |= {buffer_name(layer.name): bits[layer.inputs[0]] for layer in design.layers[1:]}
+    storage = {name: Storage(max(least, _ROOM), bits[name]) for name, least in least_depths(design).items()}
     return size_fifos(network(design), storage)
 
 
@@ -179,7 +183,7 @@ def _area(problem: Problem, limit: Bounds, attempt: Callable[[Choice], Plan | No
     if limit.latency is None:
         for interval in reversed(allowed[-4:]):
             choice = problem.smallest(interval)
-            plan = attempt(choice) if choice else None
+            plan = attempt(choice) if choice and problem.excess(choice.use) <= 1.0 else None
             if plan is not None:
                 return plan
         return None
@@ -199,16 +203,16 @@ def _area(problem: Problem, limit: Bounds, attempt: Callable[[Choice], Plan | No
 
 
 def _throughput(problem: Problem, limit: Bounds, attempt: Callable[[Choice], Plan | None]) -> Plan | None:
-    """The fastest design that fits; when its FIFOs do not, the next slower ones."""
+    """The fastest design that fits; when its FIFOs do not, slower ones, further and further away."""
     choice = problem.fastest()
     if choice is None:
         return None
-    slower = [i for i in problem.intervals if i >= choice.interval]
-    for interval in slower[: 1 + len(slower) // 2]:
+    slower = tuple(i for i in problem.intervals if i >= choice.interval)
+    for interval in slower[:2] + tuple(slower[1 << k] for k in range(1, len(slower).bit_length() - 1)):
         if limit.interval is not None and interval > limit.interval:
             return None
         choice = problem.smallest(interval)
-        plan = attempt(choice) if choice else None
+        plan = attempt(choice) if choice and problem.excess(choice.use) <= 1.0 else None
         if plan is not None:
             return plan
     return None
