@@ -45,7 +45,7 @@ def step_at(k: int, rounding: str) -> tuple[Fraction, bool]:
 
 def read_scale(ctx: Context, name: str, what: str = "scale") -> Array:
     """A scale: finite, positive; Refusal (bad input) otherwise."""
-    scale = ctx.constant(name, f"the {what}")
+    scale = _plain(ctx, name, f"the {what}")
     if not np.isfinite(scale).all():
         raise bad(f"a {what} of NaN or infinity", "finite scales above 0", "look for a layer that was never calibrated")
     if (scale <= 0).any():
@@ -53,8 +53,15 @@ def read_scale(ctx: Context, name: str, what: str = "scale") -> Array:
     return scale
 
 
+def _plain(ctx: Context, name: str, what: str) -> Array:
+    """A constant of a quantiser; Refusal when another quantiser computes it."""
+    if isinstance(ctx.item(name), QuantConst):
+        raise Refusal(f"{what} is itself quantised", "a constant", "export the model without a quantiser of the scale")
+    return ctx.constant(name, what)
+
+
 def _integer(ctx: Context, name: str, what: str) -> int:
-    value = ctx.constant(name, what).reshape(-1)
+    value = _plain(ctx, name, what).reshape(-1)
     if value.size != 1 or not np.isfinite(value).all() or value[0] != np.rint(value[0]):
         raise bad(f"{what} of {value.tolist()}", "one integer")
     return int(value[0])
@@ -73,7 +80,7 @@ def quant(ctx: Context, node: OnnxNode) -> list[Item]:
     bits = _integer(ctx, node.inputs[3], "a bit width")
     signed, narrow = bool(node.get("signed", 1)), bool(node.get("narrow", 0))
     rounding = str(node.get("rounding_mode", "ROUND")).upper()
-    zero = ctx.constant(node.inputs[2], "the zero point")
+    zero = _plain(ctx, node.inputs[2], "the zero point")
     if not np.isfinite(zero).all() or (zero != np.rint(zero)).any():
         raise Refusal("a zero point that is no integer", "integer zero points")
     if bits < 1 or bits > 32:
@@ -189,42 +196,62 @@ def trunc(ctx: Context, node: OnnxNode) -> list[Item]:
     """n = round(x / s + z), y = clip(R(n / 2^k)): Brevitas' TruncAvgPool2d after the average.
 
     Six inputs (version 2): k = log2(output scale / s), real = (y - z / 2^k) * output scale.
-    Five inputs (version 1): k = input bits - output bits, real = (y - z) * s, no clipping.
+    Five inputs (version 1): k = input bits - output bits, real = (y - z) * s, no clipping: y has the type that holds
+    every value which occurs.
     """
     scale = read_scale(ctx, node.inputs[1])
-    zero = ctx.constant(node.inputs[2], "the zero point").reshape(-1)
+    zero = _plain(ctx, node.inputs[2], "the zero point").reshape(-1)
     if scale.size != 1 or zero.size != 1 or zero[0] != np.rint(zero[0]):
         raise Refusal("a Trunc with a scale per channel", "one scale and one integer zero point")
     bits = _integer(ctx, node.inputs[-1], "a bit width")
     rounding = str(node.get("rounding_mode", "FLOOR")).upper()
-    signed = bool(node.get("signed", 1))
     s, z = Fraction(float(scale.reshape(-1)[0])), int(zero[0])
+    real = ctx.real(node.inputs[0])
     if len(node.inputs) >= 6:
+        signed = bool(node.get("signed", 1))
         out_scale = read_scale(ctx, node.inputs[4], "output scale").reshape(-1)
         k = round(float(np.log2(float(out_scale[0]) / float(s))))
         a = Fraction(float(out_scale[0]))
         b = -Fraction(z) / Fraction(2) ** k * a
         lo, hi = integer_range(bits, signed, bool(node.get("narrow", 0)))
+        dtype = IntType(bits, signed)
     else:
         k = _integer(ctx, node.inputs[3], "a bit width") - bits
         a, b = s, -z * s
-        lo, hi = integer_range(bits, signed, False)
-    divisor = Fraction(2) ** k
-    points = []
-    for y in range(lo + 1, hi + 1):
-        point, strict = step_at(y, rounding)
-        n = floor(point * divisor) + 1 if strict else ceil(point * divisor)
-        t, open_ = step_at(n, "ROUND")
-        points.append(((t - z) * s, open_))
-    steps = Steps(
-        listed(t for t, _ in points).reshape(1, -1),
-        np.array([o for _, o in points]),
-        IntType(bits, signed),
-        lo,
-        constant(a),
-        constant(b),
-    )
-    return [finish(ctx, node, ctx.real(node.inputs[0]), steps)]
+        lo, hi = _unlimited(real, s, z, Fraction(2) ** k, rounding)
+        dtype = IntType.smallest(lo, hi)
+    points = [_trunc_step(y, Fraction(2) ** k, rounding) for y in range(lo + 1, hi + 1)]
+    t, strict = listed((t - z) * s for t, _ in points), np.array([o for _, o in points], dtype=bool)
+    return [finish(ctx, node, real, Steps(t.reshape(1, -1), strict, dtype, lo, constant(a), constant(b)))]
+
+
+def _trunc_step(y: int, divisor: Fraction, rounding: str) -> tuple[Fraction, bool]:
+    """(t, strict): R(round(u) / divisor) >= y exactly when u >= t, or u > t where strict."""
+    point, strict = step_at(y, rounding)
+    n = point * divisor
+    return step_at(floor(n) + 1 if strict else ceil(n), "ROUND")
+
+
+def _unlimited(real: Real, s: Fraction, z: int, divisor: Fraction, rounding: str) -> tuple[int, int]:
+    """The least and greatest R(round(x / s + z) / divisor) that the values of `real` give."""
+    if real.raw:
+        raise Refusal("a Trunc of the unquantised input", "a quantised input", "a QuantIdentity first")
+    low, high = (np.clip(v, real.lo, real.hi) for v in real.bounds())
+    ends = []
+    for u in (min(low) / s + z, max(high) / s + z):
+        y = floor(u / divisor) - 2
+        while _reaches(u, *_trunc_step(y + 1, divisor, rounding)):
+            y += 1
+        ends.append(y)
+    if ends[1] - ends[0] >= 1 << MAX_ACTIVATION_BITS:
+        raise Refusal(
+            f"a Trunc to {ends[0]} … {ends[1]}", f"at most {MAX_ACTIVATION_BITS} bits", "a narrower quantiser"
+        )
+    return ends[0], max(ends[1], ends[0] + 1)
+
+
+def _reaches(u: Fraction, t: Fraction, strict: bool) -> bool:
+    return u > t or (u == t and not strict)
 
 
 def multi_threshold(ctx: Context, node: OnnxNode) -> list[Item]:
@@ -237,7 +264,9 @@ def multi_threshold(ctx: Context, node: OnnxNode) -> list[Item]:
     if rows.shape[0] > 1:
         real, rows = _threshold_rows(real, rows)
     count = rows.shape[1]
-    gain, offset = (Fraction(float(node.get(k, d))) for k, d in (("out_scale", 1.0), ("out_bias", 0.0)))
+    gain, offset = _attribute(node, "out_scale", 1.0), _attribute(node, "out_bias", 0.0)
+    if gain == 0:
+        raise bad("an out_scale of 0", "an out_scale other than 0", "look for a layer that was never calibrated")
     if str(node.get("out_dtype", "")) == "BIPOLAR" and count == 1 and gain == 2 and offset == -1:
         return [finish(ctx, node, real, bipolar_steps(constant(1), rows.reshape(-1)))]
     start = int(offset / gain) if (offset / gain).denominator == 1 else 0
@@ -245,6 +274,13 @@ def multi_threshold(ctx: Context, node: OnnxNode) -> list[Item]:
     dtype = IntType.smallest(start, start + count)
     strict = np.zeros(count, dtype=bool)
     return [finish(ctx, node, real, Steps(rows, strict, dtype, start, constant(a), constant(b)))]
+
+
+def _attribute(node: OnnxNode, name: str, default: float) -> Fraction:
+    value = float(node.get(name, default))
+    if not np.isfinite(value):
+        raise bad(f"an {name} of {value}", "a finite number", "look for a layer that diverged in training")
+    return Fraction(value)
 
 
 def _threshold_rows(real: Real, rows: Rationals) -> tuple[Real, Rationals]:

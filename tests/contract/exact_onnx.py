@@ -59,6 +59,11 @@ def quant(x: Any, s: Any, z: Any, bits: Any, a: dict[str, Any]) -> Any:
 
 
 def trunc(x: Any, s: Any, z: Any, rest: list[Any], a: dict[str, Any]) -> Any:
+    if len(rest) == 2:  # version 1
+        step, rounding = 2 ** int(_scalar(rest[0]) - _scalar(rest[1])), ROUND[a["rounding_mode"].decode().upper()]
+        return _each(
+            lambda v: (rounding(Fraction(half_even(v / _scalar(s) + _scalar(z)), step)) - _scalar(z)) * _scalar(s), x
+        )
     out_scale, bits = _scalar(rest[1]), int(_scalar(rest[2]))
     shift = Fraction(2) ** round(np.log2(float(out_scale / _scalar(s))))
     lo, hi = _limits(bits, bool(a.get("signed", 1)), bool(a.get("narrow", 0)))
