@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from codesign.frontend.context import Context, Item, OnnxNode
 from codesign.frontend.join import add_reals
 from codesign.frontend.problems import Refusal, bad
+from codesign.frontend.quantisers import integer_range
 from codesign.frontend.rational import INF, Rationals, constant, listed, rationals, square_root
 from codesign.frontend.real import Real
 
@@ -134,14 +136,34 @@ def identity(ctx: Context, node: OnnxNode) -> list[Item]:
     return [ctx.real(node.inputs[0])]
 
 
-# ONNX's numbers of float32, float16, float64 and bfloat16.
-_FLOATS = (1, 10, 11, 16)
+# The types that hold every number of the model, and the largest integer up to which the short ones hold all.
+_FLOATS = ("FLOAT", "DOUBLE")
+_SHORT_FLOATS = {"FLOAT16": 1 << 11, "BFLOAT16": 1 << 8}
 
 
 def cast(ctx: Context, node: OnnxNode) -> list[Item]:
-    """The input itself, when the type is a floating-point one or the input holds integers already."""
+    """The input itself; Refusal where the type would change a value that can occur."""
+    from onnx import TensorProto
+
     real = ctx.real(node.inputs[0])
+    to = TensorProto.DataType.Name(int(node.get("to", TensorProto.FLOAT)))
+    if to in _FLOATS:
+        return [real]
+    match = re.fullmatch(r"(U?)INT(\d+)", to)
+    if match is None and to not in _SHORT_FLOATS:
+        raise Refusal(f"a Cast to {to}", "a type of integers or floating-point numbers")
     whole = not real.raw and not real.is_clipped and (real.b == 0).all() and all((t.a == 1).all() for t in real.terms)
-    if int(node.get("to", 1)) not in _FLOATS and not whole:
+    low, high = (min(real.bounds()[0]), max(real.bounds()[1])) if whole else (-INF, INF)
+    if match is None:
+        most = _SHORT_FLOATS[to]
+        if max(-low, high) > most:
+            allowed = f"FLOAT, or integers from {-most} to {most}"
+            raise Refusal(f"a Cast to {to} that rounds", allowed, "export the model in float32")
+        return [real]
+    if not whole:
         raise Refusal("a Cast of real numbers to integers", "a Quant or QuantizeLinear node")
+    least, most = integer_range(int(match[2]), not match[1], narrow=False)
+    if low < least or high > most:
+        hint = "a Quant or QuantizeLinear node, which limits its values"
+        raise Refusal(f"integers from {low} to {high} in a Cast to {to}", f"{least} to {most}", hint)
     return [real]

@@ -56,7 +56,7 @@ def read_scale(ctx: Context, name: str, what: str = "scale") -> Array:
 def _plain(ctx: Context, name: str, what: str) -> Array:
     """A constant of a quantiser; Refusal when another quantiser computes it."""
     if isinstance(ctx.item(name), QuantConst):
-        raise Refusal(f"{what} is itself quantised", "a constant", "export the model without a quantiser of the scale")
+        raise Refusal(f"{what} is itself quantised", "a constant", "export the model with a constant there")
     return ctx.constant(name, what)
 
 

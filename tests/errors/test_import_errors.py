@@ -230,6 +230,70 @@ def test_broken_models(layers: list[Any], line: str) -> None:
     assert line in refusal(model(layers, **consts), InputError)
 
 
+@pytest.mark.parametrize("place", ["scale", "zero point", "bit width"])
+def test_parameters_of_a_quantiser_that_are_quantised(place: str) -> None:
+    inputs = {"scale": "q p zero four", "zero point": "q one p four", "bit width": "q one zero p"}[place]
+    (line,) = refusal(model([quant("one", "p"), quant("x", "q"), node("Quant", inputs, "y")]))
+    what = "a bit width" if place == "bit width" else f"the {place}"
+    assert line == f"y: {what} is itself quantised; allowed: a constant; try: export the model with a constant there"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "line"),
+    [
+        (
+            {"out_scale": 0.0},
+            "an out_scale of 0; allowed: an out_scale other than 0; try: look for a layer that was never calibrated",
+        ),
+        (
+            {"out_scale": float("nan")},
+            "an out_scale of nan; allowed: a finite number; try: look for a layer that diverged in training",
+        ),
+        (
+            {"out_bias": float("-inf")},
+            "an out_bias of -inf; allowed: a finite number; try: look for a layer that diverged in training",
+        ),
+    ],
+)
+def test_bad_factors_of_thresholds(attribute: dict[str, float], line: str) -> None:
+    layer = node("MultiThreshold", "q steps", "y", **attribute)
+    layer.domain = "finn.custom_op.general"
+    steps = np.array([[-1.5, 0.5]], dtype=np.float32)
+    assert refusal(model([quant("x", "q"), layer], steps=steps), InputError) == [f"y: {line}"]
+
+
+CAST = "; try: a Quant or QuantizeLinear node, which limits its values"
+
+
+@pytest.mark.parametrize(
+    ("to", "line"),
+    [
+        ("INT8", "integers from -256 to 254 in a Cast to INT8; allowed: -128 to 127" + CAST),
+        ("UINT16", "integers from -256 to 254 in a Cast to UINT16; allowed: 0 to 65535" + CAST),
+        ("INT4", "integers from -256 to 254 in a Cast to INT4; allowed: -8 to 7" + CAST),
+        ("BOOL", "a Cast to BOOL; allowed: a type of integers or floating-point numbers"),
+    ],
+)
+def test_casts_that_change_the_values(to: str, line: str) -> None:
+    layers = [quant("x", "q", bits="eight"), node("Add", "q q", "d"), _cast("d", "y", to)]
+    assert refusal(model(layers, eight=np.float32(8))) == [f"y: {line}"]
+
+
+@pytest.mark.parametrize(("to", "largest"), [("FLOAT16", 2048), ("BFLOAT16", 256)])
+def test_casts_to_short_floating_point_numbers(to: str, largest: int) -> None:
+    allowed = f"allowed: FLOAT, or integers from -{largest} to {largest}; try: export the model in float32"
+    consts = {"twelve": np.float32(12), "third": np.float32(0.3)}
+    layers = [quant("x", "q", bits="twelve"), node("Add", "q q", "d"), _cast("d", "y", to)]
+    assert refusal(model(layers, **consts)) == [f"y: a Cast to {to} that rounds; {allowed}"]
+    layers = [quant("x", "q", "third"), _cast("q", "y", to)]
+    assert refusal(model(layers, **consts)) == [f"y: a Cast to {to} that rounds; {allowed}"]
+    convert(model([quant("x", "q"), _cast("q", "y", to)], **consts), "net.onnx")
+
+
+def _cast(x: str, y: str, to: str) -> Any:
+    return node("Cast", x, y, to=TensorProto.DataType.Value(to))
+
+
 def test_dynamic_and_missing_axes() -> None:
     layers = [quant("x", "y")]
     line = "input x: an input of shape ({}); allowed: {}; try: {}"
