@@ -42,11 +42,7 @@ def import_brevitas(module: Any, example: Any, where: str = "") -> Imported:
         with _quiet(), torch.no_grad():
             module(*examples)
     except Exception as error:
-        raise InputError.at(
-            where,
-            f"the module does not run on the example input: {_short(error)}",
-            "an example input of the right shape, with a batch axis",
-        ) from error
+        raise InputError.at(where, *_does_not_run(error)) from error
     model = _export(torch, module, examples, where)
     paths = {name for name, _ in module.named_modules(remove_duplicate=False)}
     graph, ctx = convert(model, where, paths)
@@ -92,6 +88,16 @@ def _export(torch: Any, module: Any, examples: tuple[Any, ...], where: str) -> A
             "layers that Brevitas exports to QONNX",
             "export_qonnx(module, args=example, dynamo=False) shows the whole error",
         ) from error
+
+
+def _does_not_run(error: Exception) -> tuple[str, str, str]:
+    """(found, allowed, hint) for a module that raises in its forward."""
+    found = f"the module does not run on the example input: {type(error).__name__}: {_short(error)}"
+    if "Scaling factors are different" in str(error):
+        # Brevitas adds tensors with scales only when these are equal; plain tensors it adds as any other.
+        hint = "return_quant_tensor=False in the layers before the sum: unequal scales are then added"
+        return found, "a sum of QuantTensors of one scale, or of plain tensors", hint
+    return found, "an example input of the right shape, with a batch axis", ""
 
 
 def _short(error: Exception) -> str:

@@ -160,11 +160,43 @@ def test_wrong_modules_and_examples(tmp_path: Path) -> None:
     assert error(layer, "x") == "Linear: an example input of type str; allowed: a tensor or an array"
     found = error(layer, torch.ones(1, 5))
     assert found.startswith(
-        "Linear: the module does not run on the example input: mat1 and mat2 shapes cannot be multiplied"
+        "Linear: the module does not run on the example input: RuntimeError: mat1 and mat2 shapes cannot be multiplied"
     )
     assert found.endswith("; allowed: an example input of the right shape, with a batch axis")
     found = error(layer, torch.ones(1, 4), UnsupportedError)
     assert found.startswith("Linear: no quantisers: a floating-point model; allowed: Quant, BipolarQuant")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_sum_of_unequal_scales_that_brevitas_refuses() -> None:
+    torch = pytest.importorskip("torch")
+    qnn = pytest.importorskip("brevitas.nn")
+
+    class Sum(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self, tensors: bool) -> None:
+            super().__init__()
+            self.first = qnn.QuantIdentity(bit_width=4, return_quant_tensor=True)
+            self.left, self.right = (qnn.QuantIdentity(bit_width=4, return_quant_tensor=tensors) for _ in range(2))
+            self.out = qnn.QuantIdentity(bit_width=4)
+
+        def forward(self, x: Any) -> Any:
+            x = self.first(x).value
+            return self.out(self.left(x) + self.right(x * 3))
+
+    def sum_of(tensors: bool) -> Any:
+        torch.manual_seed(1)
+        module = Sum(tensors)
+        module.left(torch.randn(8, 4)), module.right(torch.randn(8, 4) * 3)
+        return module.eval()
+
+    with pytest.raises(InputError) as caught:
+        import_brevitas(sum_of(True), torch.randn(1, 4))
+    assert str(caught.value) == (
+        "Sum: the module does not run on the example input: RuntimeError: Scaling factors are different; "
+        "allowed: a sum of QuantTensors of one scale, or of plain tensors; "
+        "try: return_quant_tensor=False in the layers before the sum: unequal scales are then added"
+    )
+    assert [p.name for p in import_brevitas(sum_of(False), torch.randn(1, 4)).graph.outputs] == ["out"]
 
 
 def test_the_same_messages_through_a_file(tmp_path: Path) -> None:
