@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import lcm
+from math import gcd, lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ from codesign.ir.types import IntArray, IntType, Quant
 # Above this width a level table is no longer sensible hardware; the result must then be a Requant.
 MAX_TABLE_BITS = 8
 MAX_BITS = 16
+# Integers below this are computed in int64.
+_WORD = 1 << 62
+# Factors above this have the full precision of float64.
+_LEAST = Fraction(1, 1 << 900)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +113,10 @@ def level_table(real: Real, steps: Steps) -> IntArray:
     levels = np.empty((rows, steps.t.shape[1]), dtype=np.int64)
     a, b, lo, hi = (np.broadcast_to(r, rows) for r in (term.a, real.b, real.lo, real.hi))
     least, most = (np.broadcast_to(r, rows) for r in (term.value.lo, term.value.hi))
-    scaled = [_common(row) for row in steps.t]
+    points = [_Points.of(row) for row in steps.t]
     for c in range(rows):
-        numerators, denominator = scaled[c if len(scaled) > 1 else 0]
-        t = steps.t[c if len(scaled) > 1 else 0]
-        row = _level_row(numerators, denominator, steps.strict.tolist(), a[c], b[c], int(least[c]), int(most[c]))
+        t = steps.t[c if len(points) > 1 else 0]
+        row = _level_row(points[c if len(points) > 1 else 0], steps.strict, a[c], b[c], int(least[c]), int(most[c]))
         if lo[c] != -INF:
             row[: reached(lo[c], t, steps.strict)] = least[c]
         if hi[c] != INF:
@@ -122,27 +125,54 @@ def level_table(real: Real, steps: Steps) -> IntArray:
     return levels
 
 
-def _common(row: Rationals) -> tuple[list[int], int]:
-    """The row as integers over one denominator."""
-    denominator = lcm(*(f.denominator for f in row))
-    return [f.numerator * (denominator // f.denominator) for f in row], denominator
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """One row of t: numerators over one denominator (as int64 too where they fit), and rounded to float64."""
+
+    numerators: list[int]
+    denominator: int
+    largest: int
+    words: IntArray | None
+    rounded: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, row: Rationals) -> _Points:
+        denominator = lcm(*(f.denominator for f in row))
+        numerators = [f.numerator * (denominator // f.denominator) for f in row]
+        largest = max((abs(n) for n in numerators), default=0)
+        words = np.array(numerators, dtype=np.int64) if largest < _WORD else None
+        return cls(numerators, denominator, largest, words, np.array([_rounded(f) for f in row], dtype=np.float64))
 
 
-def _level_row(
-    t: Sequence[int], denominator: int, strict: Sequence[bool], a: Fraction, b: Fraction, least: int, most: int
-) -> IntArray:
-    """ceil((t / denominator - b) / a), or floor + 1 where strict, limited to least … most + 1."""
+def _rounded(value: Fraction) -> float:
+    return float(value) if abs(value) < 1 << 1000 else float("inf")
+
+
+def _level_row(t: _Points, strict: NDArray[np.bool_], a: Fraction, b: Fraction, least: int, most: int) -> IntArray:
+    """ceil((t - b) / a), or floor + 1 where strict, limited to least … most + 1; a is not negative."""
     if a == 0:
-        limit = b * denominator
-        reached_by = (limit > n or (limit == n and not s) for n, s in zip(t, strict, strict=True))
-        return np.array([least if r else most + 1 for r in reached_by], dtype=np.int64)
-    scale, offset = b.denominator * a.denominator, b.numerator * denominator * a.denominator
-    divisor = denominator * b.denominator * a.numerator
-    row = (
-        (n * scale - offset) // divisor + 1 if s else -((offset - n * scale) // divisor)
-        for n, s in zip(t, strict, strict=True)
-    )
-    return np.array([min(max(q, least), most + 1) for q in row], dtype=np.int64)
+        limit = b * t.denominator
+        by = [limit > n or (limit == n and not s) for n, s in zip(t.numerators, strict.tolist(), strict=True)]
+        return np.where(np.array(by, dtype=bool), least, most + 1).astype(np.int64)
+    scale, offset = b.denominator * a.denominator, b.numerator * t.denominator * a.denominator
+    divisor = t.denominator * b.denominator * a.numerator
+    common = gcd(scale, offset, divisor)
+    scale, offset, divisor = scale // common, offset // common, divisor // common
+    if t.words is not None and t.largest * scale + abs(offset) < _WORD and divisor < _WORD:
+        n = t.words * scale - offset
+        row: IntArray = np.clip(np.where(strict, n // divisor + 1, -(-n // divisor)), least, most + 1)
+        return row
+    with np.errstate(all="ignore"):
+        gain = np.float64(_rounded(a) if a > _LEAST else 0)
+        ratio = (t.rounded - _rounded(b)) / gain
+        # Six roundings, each by at most 2^-53 of a number no larger than this; farther from an integer ceil is exact.
+        error = (np.abs(t.rounded) + abs(_rounded(b))) / gain * 2.0**-49
+        clear = np.abs(ratio - np.rint(ratio)) > error
+    row = np.clip(np.ceil(np.where(clear, ratio, 0)), least, most + 1).astype(np.int64)
+    for k in np.flatnonzero(~clear):
+        n, s = t.numerators[k] * scale - offset, bool(strict[k])
+        row[k] = min(max(n // divisor + 1 if s else -(-n // divisor), least), most + 1)
+    return row
 
 
 def reached(u: Fraction, t: Rationals, strict: NDArray[np.bool_]) -> int:
