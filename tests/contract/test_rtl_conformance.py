@@ -29,7 +29,7 @@ class TestRtl(BackendConformance):
 
 
 def test_a_graph_without_an_operator_is_refused(tmp_path: Path) -> None:
-    sentence = "a graph that only reshapes its input is not built; a design needs an operator"
+    sentence = "nothing is computed between the input and the output; a design needs an operator"
     b = GraphBuilder()
     x = b.input((2, 3), IntType(4, False))
     bare = b.graph(x)

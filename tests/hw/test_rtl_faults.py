@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codesign.backends.base import RunOptions
+from codesign.backends.base import Requirement, RunOptions
 from codesign.backends.rtl.backend import RtlBackend, _measured_interval
-from codesign.errors import InputError, MismatchError, UnsupportedError
+from codesign.errors import InputError, MismatchError, RequirementError, UnsupportedError
 from codesign.ir.graph import Graph
 from codesign.ir.ops import Softmax
 from codesign.ir.types import IntType
@@ -96,6 +96,34 @@ def test_depths_of_no_buffer_or_too_small_are_refused() -> None:
     assert "depths of conv1.window: 3; allowed: 27 or more" in text  # two rows of 12 pixels and three more
     assert "depths of nothing: there is no such buffer; allowed: conv1_pad" in text
     assert "depths of x: there is no such buffer" in text  # the input edge is a skid buffer
+
+
+def test_a_replayed_schedule_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    graph = networks.mlp(networks.I2, networks.U2)
+    schedule = schedule_of(graph, 0)
+    huge = replace(schedule, depths=schedule.depths | {"fc1": 10**8})
+    with pytest.raises(RequirementError, match=r"pynq-z2: the design does not fit: [\d,]+ bram of 140; try: smaller"):
+        RtlBackend().build(graph, huge, load_target("pynq-z2"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_outputs_are_refused_once() -> None:
+    b = GraphBuilder()
+    x = b.input((4,), IntType(8, True))
+    one = b.dense(x, np.eye(4, dtype=np.int64), name="one")
+    graph = b.graph(one, b.dense(x, np.eye(4, dtype=np.int64), name="two"))
+    with pytest.raises(UnsupportedError) as error:
+        RtlBackend().schedule(graph, load_target("pynq-z2"), None, [], quiet)
+    assert str(error.value) == "two: 1 inputs and 2 outputs in all; a streaming design has one of each"
+
+
+def test_a_speed_beyond_every_fold_is_refused_with_the_nearest() -> None:
+    graph, target = networks.cnn(), load_target("pynq-z2")
+    with pytest.raises(RequirementError) as error:
+        RtlBackend().schedule(graph, target, None, [Requirement("fps", ">=", 1e30)], quiet)
+    text = "less than one cycle a frame is out of reach: with every fold unrolled it takes 144, set by net.conv1"
+    assert text in str(error.value)
+    assert "allowed: fps<=694444" in str(error.value)
 
 
 def test_the_interval_is_measured_only_in_the_steady_state() -> None:

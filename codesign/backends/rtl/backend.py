@@ -27,7 +27,15 @@ from codesign.backends.rtl.plan import least_depths, plan
 from codesign.backends.rtl.simulator import Trace, build, trace_frame
 from codesign.backends.rtl.timing import CycleModel
 from codesign.backends.rtl.units import cut
-from codesign.errors import Diagnostic, InputError, MismatchError, ToolError, UnsupportedError, raise_all
+from codesign.errors import (
+    Diagnostic,
+    InputError,
+    MismatchError,
+    RequirementError,
+    ToolError,
+    UnsupportedError,
+    raise_all,
+)
 from codesign.ir.graph import Graph, Node
 from codesign.ir.ops import Reshape
 from codesign.ir.types import IntArray
@@ -48,8 +56,9 @@ class RtlBackend:
     def check(self, node: Node, graph: Graph, target: Target) -> Verdict:
         """Whether the node can be built, after the passes that bring it into the form of the hardware."""
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-            found = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
-            return Verdict(False, f"{found}; a streaming design has one of each")
+            found = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs in all"
+            last = node is graph.nodes[-1]  # said once, not of every layer
+            return Verdict(not last, f"{found}; a streaming design has one of each")
         prepared = prepare(graph)
         if _is_empty(prepared):
             return Verdict(False, _EMPTY)
@@ -114,7 +123,7 @@ class RtlBackend:
             Metric(name, round(float(value), 1), unit, Basis.MODEL)
             for (name, value), unit in zip(asdict(use).items(), ("LUT", "FF", "block", "block"), strict=True)
         ]
-        notes = _notes(design, {actor.name: actor.steps for actor in model.actors}, use, target)
+        notes = [_bottleneck(design, {actor.name: actor.steps for actor in model.actors})]
         if run.interval > model.ideal_interval:
             held = {name: waits[0] for name, waits in run.waits.items() if waits and waits[0].cause == "room"}
             worst = max(held, key=lambda name: held[name].cycles, default=None)
@@ -125,8 +134,12 @@ class RtlBackend:
         return Report(target.name, metrics, schedule=schedule.to_data(), notes=notes)
 
     def build(self, graph: Graph, schedule: RtlSchedule, target: Target, out: Path) -> None:
-        """Write the design into `out`: top.sv, mem/, rtl/, files.f, monitors.sv and design.json for other tools."""
+        """Write the design into `out`: top.sv, mem/, rtl/, files.f, monitors.sv and design.json for other tools.
+
+        Raises RequirementError when the device is too small for it, which a schedule that is replayed may be.
+        """
         design = lower(prepare(graph), schedule)
+        _require_fit(design.resources(fabric(target.fabric)), target)
         emit.write_design(design, out, f"codesign {graph.digest()[:12]} for {target.name}")
         (out / "rtl").mkdir()
         names = library_files(emit.modules(design))
@@ -225,7 +238,16 @@ def _first_wrong(outputs: IntArray, golden: IntArray) -> int | None:
     return len(outputs) if len(outputs) < len(golden) else None
 
 
-_EMPTY = "a graph that only reshapes its input is not built; a design needs an operator"
+def _require_fit(use: Resources, target: Target) -> None:
+    """Refuse a design that needs more than the device has."""
+    over = [f"{v:,.0f} {name} of {target.limits[name]:,}" for name, v in asdict(use).items() if v > target.limits[name]]
+    if over:
+        raise RequirementError.at(
+            target.name, f"the design does not fit: {', '.join(over)}", "", "smaller folds or depths"
+        )
+
+
+_EMPTY = "nothing is computed between the input and the output; a design needs an operator"
 
 
 def _is_empty(graph: Graph) -> bool:
@@ -262,17 +284,12 @@ def _cycle_metrics(latency: int, interval: float | None, clock_hz: float, basis:
     return metrics
 
 
-def _notes(design: Design, steps: Mapping[str, int], use: Resources, target: Target) -> list[str]:
-    """What a user should know of a design: its bottleneck, and what of the device it does not fit into."""
+def _bottleneck(design: Design, steps: Mapping[str, int]) -> str:
+    """The layer that sets the interval."""
     most = max(steps.values())
     slow = [layer for layer in design.layers if most in (steps[layer.name], steps.get(buffer_name(layer.name)))]
     layer = next((layer for layer in slow if layer.pipes), slow[0])  # rather the layer than a converter before it
-    notes = [f"bottleneck: {layer.where or layer.name} ({layer.what})"]
-    for name, value in asdict(use).items():
-        limit = target.limits.get(name, 0)
-        if value > limit:
-            notes.append(f"does not fit: {value:,.0f} {name} of {limit:,}")
-    return notes
+    return f"bottleneck: {layer.where or layer.name} ({layer.what})"
 
 
 def _design_data(design: Design, schedule: RtlSchedule, target: Target) -> dict[str, Any]:

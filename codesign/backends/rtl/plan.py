@@ -115,10 +115,11 @@ def _require_legal(problem: Problem, limit: Bounds, target: Target) -> None:
     slow = [
         u for u, options in zip(problem.units, problem.options, strict=True) if min(o.steps for o in options) == least
     ]
+    asked = f"{limit.interval:,} cycles" if limit.interval else "less than one cycle"
     raise RequirementError.at(
         "requirements",
-        f"an interval of {limit.interval} cycles ({target.clock_hz / max(limit.interval, 1):,.0f} frames/s) "
-        f"is out of reach: {', '.join(u.where for u in slow)} takes {least:,} cycles a frame with every fold unrolled",
+        f"{asked} a frame is out of reach: with every fold unrolled it takes {least:,}, set by "
+        + ", ".join(u.where for u in slow),
         f"fps<={math.floor(target.clock_hz / least)}",
         "a smaller layer, a larger stride, or a faster clock",
     )
