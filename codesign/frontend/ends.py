@@ -158,9 +158,11 @@ def output_port(ctx: Context, name: str, real: Real, quants: dict[str, Quant]) -
 
 
 def _own(ctx: Context, name: str, value: Value, quant: Quant, quants: Mapping[str, Quant]) -> Value:
-    """The value, or a copy of it where it is an output already or an input with another meaning."""
-    declared = next((p.type.quant for p in ctx.builder.inputs if p.name == value.name and p.type), quant)
-    if value.name not in quants and declared == quant:
+    """The value, or a copy of it where it is an output already, or an input or shared value of another meaning."""
+    known = [p.type.quant for p in ctx.builder.inputs if p.name == value.name and p.type]
+    if value.shared:
+        known += [d.quant for d in ctx.builder.drafts if d.value is value and d.quant]
+    if value.name not in quants and all(other == quant for other in known):
         return value
     op = Reshape(value.shape)
     return ctx.builder.emit(op, [value], name, value.shape, (value.lo, value.hi), suffix="output", dtype=value.dtype)

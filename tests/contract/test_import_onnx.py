@@ -17,7 +17,6 @@ from codesign.frontend.reference import OnnxSource
 from codesign.ir.ops import Add, ArgMax, Conv2d, Requant, Threshold
 
 RNG = np.random.default_rng(5)
-HALF = np.float32(0.5)
 
 
 def weights(*shape: int) -> Any:
@@ -32,7 +31,7 @@ def imported(layers: list[Any], **more: Any) -> Imported:
 
 CHANNELS = (1, 2, 1, 1)
 CONSTS: dict[str, Any] = {
-    "half": HALF,
+    "half": np.float32(0.5),
     "third": np.float32(0.37),
     "two": np.float32(2),
     "w": weights(4, 2, 3, 3),

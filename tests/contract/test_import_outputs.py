@@ -16,6 +16,7 @@ from codesign.frontend.onnx import convert
 from codesign.frontend.reference import OnnxSource
 from codesign.ir.ops import Reshape
 from codesign.ir.text import parse_graph, print_graph
+from codesign.ir.types import Quant
 from codesign.passes import run_passes
 
 CONSTS = {
@@ -70,3 +71,14 @@ def test_an_output_that_is_the_input_as_it_was_declared_needs_no_layer() -> None
     layers, _ = NETS["the input scaled"]
     graph, _ = convert(model(layers, shape=(1, 3), **CONSTS), "net.onnx")
     assert [(n.name, type(n.op)) for n in graph] == [("y", Reshape)]
+
+
+def test_a_value_keeps_its_name_and_meaning_beside_a_scaled_copy() -> None:
+    layers, outputs = NETS["a value and half of it"]
+    proto = model(layers, shape=(1, 3), output=outputs[0], **CONSTS)
+    proto.graph.output.append(helper.make_tensor_value_info(outputs[1], TensorProto.FLOAT, None))
+    graph, _ = convert(proto, "net.onnx")
+    meanings = [(port.name, graph.type(port.name).quant) for port in graph.outputs]
+    assert meanings == [("y", Quant((0.5,))), ("a", Quant((1.0,)))]
+    alone, _ = convert(model(layers, shape=(1, 3), **CONSTS), "net.onnx")
+    assert not any(isinstance(n.op, Reshape) for n in alone)
