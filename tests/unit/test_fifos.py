@@ -1,4 +1,4 @@
-"""With the chosen depths every frame ends as early as with unlimited ones, and none can be smaller."""
+"""With the chosen depths every frame ends as early as with unlimited ones, and none of a small network is larger."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from codesign.backends.rtl import fifos
 from codesign.backends.rtl.fifos import Storage, size_fifos
 from codesign.backends.rtl.network import UNLIMITED, Actor, Link, Network
 from codesign.backends.rtl.timing import CycleModel, DeadlockError
@@ -92,6 +93,39 @@ def test_what_waits_is_stored_where_it_is_small() -> None:
 
     assert depths((100, 1)) == [2, 9]
     assert depths((1, 100)) == [9, 2]
+
+
+def wide(network: Network) -> dict[str, Storage]:
+    """So many bits that the search need not find the least depths."""
+    return {link.name: Storage(1 + i % 2 * 20, 1 + 7 * i) for i, link in enumerate(network.links)}
+
+
+@given(networks())
+def test_depths_of_large_networks_suffice_and_are_nearly_least(network: Network) -> None:
+    network = replace(network, takes=np.ones(network.actors[0].listed, int))
+    model, links = CycleModel(network), wide(network)
+    sizing = size_fifos(network, links)
+    assert model.steady(sizing.depths).interval == network.ideal_interval
+    latest = model.simulate(32, network.ideal_interval, dict.fromkeys(links, UNLIMITED)).completions
+    assert model.simulate_if(latest, network.ideal_interval, sizing.depths) is not None
+    bits = sum(link.least * link.bits for link in links.values()) / 16 / len(links)
+    for name, depth in sizing.depths.items():
+        less = depth - 1 - int(bits / links[name].bits)
+        if less >= links[name].least:
+            assert model.simulate_if(latest, network.ideal_interval, sizing.depths | {name: less}) is None
+
+
+@given(networks())
+def test_an_early_end_of_the_search_gives_depths_that_suffice(network: Network) -> None:
+    network = replace(network, takes=np.ones(network.actors[0].listed, int))
+    links = storage(network, least=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fifos, "_MOST_EVENTS", 50)
+        sizing = size_fifos(network, links)
+    assert max(sizing.depths.values()) < UNLIMITED
+    model = CycleModel(network)
+    latest = model.simulate(32, network.ideal_interval, dict.fromkeys(links, UNLIMITED)).completions
+    assert model.simulate_if(latest, network.ideal_interval, sizing.depths) is not None
 
 
 def test_an_unknown_link_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -135,6 +136,18 @@ def test_an_interval_that_cannot_be_proved_is_an_average() -> None:
     assert not run.settled
     assert len(run.completions) == 16
     assert CycleModel(network).steady().settled  # throttled to 9, it is periodic
+
+
+def test_a_buffer_that_fills_slowly_does_not_hide_the_interval() -> None:
+    """The input gains half a frame per frame on `y`; `x` would take 500 frames to fill and to slow it down."""
+    x, y = chain().links
+    links = (replace(x, depth=1000), replace(y, depth=1))
+    model = CycleModel(Network(chain().actors, links, "load", chain().takes))
+    assert not model.steady(period=4).settled
+    run = model.steady()
+    assert (run.interval, run.settled) == (8, True)
+    late = model.simulate(1200).completions
+    assert set(np.diff(late).tolist()) == {8}
 
 
 def test_who_waits_for_what() -> None:

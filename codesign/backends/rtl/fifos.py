@@ -1,4 +1,4 @@
-"""Depths of FIFOs and window memories: with none smaller would every frame end as early as with unlimited ones.
+"""Depths of FIFOs and window memories with which every frame ends as early as with unlimited ones, hardly any to spare.
 
 Two facts of max-plus recurrences make this a short search. A depth only ever adds terms to a maximum, so a larger one
 never makes any step later: what is possible stays possible when any depth grows. And the terms that depth D adds change
@@ -20,6 +20,11 @@ from dataclasses import dataclass
 from codesign.backends.rtl.network import UNLIMITED, Network
 from codesign.backends.rtl.timing import CycleModel, Timeline
 
+# Where the search stops: all links together have at most a part in so many more bits than they need, of the bits that
+# the least depths have; and after so many events (10 s or so) the rest get what is known to suffice.
+_SHARE = 16
+_MOST_EVENTS = 1 << 31
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -40,36 +45,79 @@ class Sizing:
 def size_fifos(network: Network, links: Mapping[str, Storage]) -> Sizing:
     """Choose the depths of `links`; the other links of the network keep theirs.
 
-    Every depth is the least with which, given the others, the interval stays that of unlimited depths, and every frame
-    ends as early (with the input throttled to the interval). The links on which a frame has the most bits are shrunk
-    first, the others having no limit yet: what must be stored of a frame may thus move to where it is small. (Where
-    steps before the first take can delay it, latency, which counts from it, may become shorter, and then a depth may be
-    more than the least.) Deterministic. Raises DeadlockError when not even unlimited depths let the frames pass,
-    ValueError for a link that the network does not have.
+    With them the interval stays that of unlimited depths, and every frame ends as early (with the input throttled to
+    the interval). The links on which a frame has the most bits are shrunk first, the others having no limit yet: what
+    must be stored of a frame may thus move to where it is small. Every depth is the least that suffices, given those
+    before it, or so little more that all together it is at most 1/16 of the bits of the least depths that can be built;
+    in very large networks the last links may get what they occupy without a limit. (Where steps before the first take
+    can delay it, latency, which counts from it, may become shorter, and then a depth may be more than the least.)
+    Deterministic. Raises DeadlockError when not even unlimited depths let the frames pass, ValueError for a link that
+    the network does not have.
     """
     unknown = set(links) - {link.name for link in network.links}
     if unknown:
         raise ValueError(f"no links of the network: {', '.join(sorted(unknown))}")
-    model = CycleModel(network)
-    goal, period = _unlimited(model, links)
+    search = _Search(CycleModel(network), links)
     tokens = {link.name: int(link.made.sum()) for link in network.links}
     order = sorted(links, key=lambda name: (-links[name].bits * tokens[name], name))
-    depths, run = dict.fromkeys(links, UNLIMITED), goal
-    for i, name in enumerate(order):
-        least = {rest: links[rest].least for rest in order[i:]}
-        found = _as_good(model, depths | least, period, goal)
-        if found is not None:
-            return Sizing(depths | least, found)
-        low, high = least[name] - 1, max(least[name], run.occupancy[name])  # too small or not known, and enough
-        while high - low > 1:
-            middle = least[name] if low < least[name] else (low + high) // 2
-            found = _as_good(model, depths | {name: middle}, period, goal)
-            if found is None:
-                low = middle
+    spare = sum(link.least * link.bits for link in links.values()) // (_SHARE * max(len(links), 1))
+    alike: dict[Storage, int] = {}  # layers repeat: what the last such link needed is a good guess
+    i, group = 0, len(order)
+    while i < len(order):
+        names = order[i : i + group]
+        if search.events > _MOST_EVENTS:
+            search.depths |= {name: max(links[name].least, search.run.occupancy[name]) for name in order[i:]}
+            break
+        if search.accept({name: links[name].least for name in names}):
+            i, group = i + group, 2 * group
+        elif len(names) > 1:
+            group = len(names) // 2
+        else:
+            link = links[names[0]]
+            alike[link] = search.shrink(names[0], alike.get(link), spare // link.bits)
+            i += 1
+    return Sizing(search.depths, search.run)
+
+
+class _Search:
+    """Depths that suffice, and the run with them, while one after the other shrinks; events simulated so far."""
+
+    def __init__(self, model: CycleModel, links: Mapping[str, Storage]) -> None:
+        self.model, self.links = model, links
+        self.goal, self.period = _unlimited(model, links)
+        self.run = self.goal
+        self.events = 0
+        self.depths: dict[str, int] = dict.fromkeys(links, UNLIMITED)
+
+    def accept(self, smaller: Mapping[str, int]) -> bool:
+        """Take these depths if the design stays as good with them."""
+        self.events += self.model.events * len(self.goal.completions) // 2
+        run = _as_good(self.model, self.depths | smaller, self.period, self.goal)
+        if run is not None:
+            self.depths.update(smaller)
+            self.run = run
+        return run is not None
+
+    def shrink(self, name: str, guess: int | None, slack: int) -> int:
+        """Find the depth of a link for which its least is too small: at most `slack` above the smallest that suffices.
+
+        The guess and what is just below it are tried first. Then bisection, in the logarithm of what comes on top of
+        the least depth: that is mostly little, of a range that ends at all tokens of several frames.
+        """
+        base = self.links[name].least - 1
+        low, high = 1, max(2, self.run.occupancy[name] - base)  # too small, and enough
+        probes = [] if guess is None else [guess - base, guess - base - 1 - slack]
+        while high - low > 1 + slack:
+            middle = min(max(math.isqrt(low * high), low + 1), high - 1)
+            probes = [probe for probe in probes if low < probe < high]
+            if probes:
+                middle = probes.pop(0)
+            if self.accept({name: base + middle}):
+                high = min(middle, max(2, self.run.occupancy[name] - base))
             else:
-                high, run = max(least[name], min(middle, found.occupancy[name])), found
-        depths[name] = high
-    return Sizing(depths, run)
+                low = middle
+        self.depths[name] = base + high
+        return base + high
 
 
 def _unlimited(model: CycleModel, links: Mapping[str, Storage]) -> tuple[Timeline, int]:

@@ -1,8 +1,10 @@
 /* The max-plus recurrence of docs/guide/microarchitecture.md over compressed events; see network.py and timing.py for the
    terms.
 
-   Every actor is run until it must wait for an actor that has not got that far, and again when that one has. The order
-   does not matter: the cycle of an event depends on the cycles of other events only. */
+   Every actor is run until it must wait for an actor that has not got that far, and again when that one has; none starts
+   a frame before all have got as far as they can in those before it. The order does not matter for the result, the cycle
+   of an event depends on the cycles of other events only, but a late frame is then seen early, and what one actor has
+   written is in the cache when another reads it. */
 
 #include <cstdint>
 
@@ -37,15 +39,17 @@ struct Actor {
 
 struct Run {
     Link *links;
-    int64_t frames, period;
+    int64_t period;
+    int64_t horizon;       // frames that may be worked on now
+    int64_t frames;
     const int64_t *latest; // per frame: cycle after the first take in which its last output beat must be there, or null
     int64_t *starts;       // per frame: cycle of its first take
     int64_t origin;        // cycle of the first take; -1 before it
     bool late;             // a frame missed `latest`
 };
 
-// Runs one actor until it is blocked or has finished its frames. The local copies are for speed: the compiler must
-// assume that a store of a cycle changes any number behind a pointer.
+// Runs one actor until it is blocked or has finished the frames up to the horizon. The local copies are for speed: the
+// compiler must assume that a store of a cycle changes any number behind a pointer.
 static void advance(Actor &a, Run &run)
 {
     const int64_t *const gap = a.gap;
@@ -53,7 +57,7 @@ static void advance(Actor &a, Run &run)
     const int64_t n_in = a.n_in, n_out = a.n_out, events = a.events, take = a.take, frames = run.frames;
     Link *const links = run.links;
     int64_t e = a.event, frame = a.frame, now = a.now;
-    while (frame < frames) {
+    while (frame < run.horizon) {
         const int64_t ready = now + gap[e];
         int64_t t = ready, *wait = nullptr;
         for (int64_t i = 0; i < n_in; i++) {
@@ -129,24 +133,30 @@ static void measure_occupancy(Link &l)
 extern "C" int64_t simulate_network(Actor *actors, int64_t n_actors, Link *links, int64_t n_links, int64_t frames,
                                     int64_t period, const int64_t *latest, int64_t *starts, int64_t *queue)
 {
-    Run run = {links, frames, period, latest, starts, -1, false};
+    Run run = {links, period, 0, frames, latest, starts, -1, false};
     int64_t head = 0, tail = 0;
-    for (int64_t a = 0; a < n_actors; a++) {
+    for (int64_t a = 0; a < n_actors; a++)
         actors[a].now = actors[a].last - actors[a].steps; // so that the first step may be made in cycle 0
-        queue[tail++] = a;
-    }
-    const auto wake = [&](int64_t a, const int64_t *counter) {
-        if (a < 0 || actors[a].blocked != counter || *counter <= actors[a].until) return;
-        actors[a].blocked = nullptr;
+    const auto push = [&](int64_t a) {
         queue[tail] = a;
         tail = tail == n_actors ? 0 : tail + 1;
     };
-    while (head != tail && !run.late) {
-        Actor &a = actors[queue[head]];
-        head = head == n_actors ? 0 : head + 1;
-        advance(a, run);
-        for (int64_t i = 0; i < a.n_out; i++) wake(links[a.outs[i]].sink, &links[a.outs[i]].started);
-        for (int64_t i = 0; i < a.n_in; i++) wake(links[a.ins[i]].source, &links[a.ins[i]].returned);
+    const auto wake = [&](int64_t a, const int64_t *counter) {
+        if (a < 0 || actors[a].blocked != counter || *counter <= actors[a].until) return;
+        actors[a].blocked = nullptr;
+        push(a);
+    };
+    while (run.horizon < frames && !run.late) {
+        run.horizon++;
+        for (int64_t a = 0; a < n_actors; a++)
+            if (!actors[a].blocked) push(a);
+        while (head != tail && !run.late) {
+            Actor &a = actors[queue[head]];
+            head = head == n_actors ? 0 : head + 1;
+            advance(a, run);
+            for (int64_t i = 0; i < a.n_out; i++) wake(links[a.outs[i]].sink, &links[a.outs[i]].started);
+            for (int64_t i = 0; i < a.n_in; i++) wake(links[a.ins[i]].source, &links[a.ins[i]].returned);
+        }
     }
     if (run.late) return -2;
     for (int64_t l = 0; l < n_links; l++) measure_occupancy(links[l]);

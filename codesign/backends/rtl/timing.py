@@ -111,6 +111,11 @@ class CycleModel:
         self._ins = [np.array([i for i, (_, b) in enumerate(self._ends) if b == a], np.int32) for a in actors]
         self._outs = [np.array([i for i, (b, _) in enumerate(self._ends) if b == a], np.int32) for a in actors]
 
+    @property
+    def events(self) -> int:
+        """What a simulated frame costs: the steps that may wait, start or give back a token, of all actors."""
+        return sum(len(events.step) for events in self._events)
+
     def simulate(self, frames: int, period: int = 0, depths: Mapping[str, int] | None = None) -> Timeline:
         """Run `frames` frames.
 
@@ -184,8 +189,18 @@ class CycleModel:
         its input settles in a few frames. The number of frames is doubled until the run is periodic, which proves the
         interval (see `_interval`), or `most_frames` is reached: then `interval` is the average over the last half of
         the frames, and `settled` is False.
+
+        Large buffers may need more frames than that to fill while the input is faster than the design. Without a given
+        `period`, the average is therefore tried as the period: when the design settles at just that, it is the
+        interval. No frame is earlier with a slower input, so the interval is not longer, and distances between frames
+        that wait for no input only grow, so it is not shorter.
         """
-        period = self.network.ideal_interval if period is None else period
+        if period is None:
+            run = self.steady(depths, self.network.ideal_interval, most_frames)
+            if not run.settled and run.interval is not None and run.interval.denominator == 1:
+                slower = self.steady(depths, int(run.interval), most_frames)
+                return slower if slower.settled and slower.interval == run.interval else run
+            return run
         frames = min(4, most_frames)
         while True:
             run = self.simulate(frames, period, depths)
