@@ -13,7 +13,7 @@ from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, MaxPool2d, OpError, 
 from codesign.ir.types import BIPOLAR, IntArray, IntType
 from codesign.testing.build import GraphBuilder
 
-Draw = Callable[[st.SearchStrategy[int]], int]
+Pick = Callable[[int, int], int]
 
 
 def int_types(max_bits: int = 32, bipolar: bool = True) -> st.SearchStrategy[IntType]:
@@ -40,16 +40,13 @@ def feeds(graph: Graph, batch: int, seed: int) -> list[IntArray]:
 class Walk:
     """A graph that grows by one random operator at a time from the value `current`.
 
-    draw  takes structure (kinds, sizes) from Hypothesis, so that failures shrink; values come from `rng`
+    pick  chooses structure (kinds, sizes) from low to high, both included; values come from `rng`
     """
 
-    draw: Draw
+    pick: Pick
     rng: np.random.Generator
     build: GraphBuilder
     current: str
-
-    def pick(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
 
     @property
     def dtype(self) -> IntType:
@@ -182,23 +179,30 @@ def graphs(
     image = draw(st.booleans())
     shape = [draw(st.integers(1, 7)), draw(st.integers(1, 7)), draw(st.integers(1, 5))] if image else []
     current = build.input(shape or [draw(st.integers(1, 12))], draw(int_types(max_bits)))
-    walk = Walk(draw, rng, build, current)
-    for _ in range(draw(st.integers(1, max_nodes))):
+    # Structure comes from Hypothesis, so that failures shrink.
+    walk = Walk(lambda low, high: draw(st.integers(low, high)), rng, build, current)
+    return grow(walk, steps, max_nodes, argmax)
+
+
+def grow(walk: Walk, steps: Sequence[str], max_nodes: int, argmax: bool) -> Graph:
+    """The graph of a walk of up to `max_nodes` operators of the kinds `steps`, with one or two outputs."""
+    build = walk.build
+    for _ in range(walk.pick(1, max_nodes)):
         usable = [s for s in steps if s not in _IMAGE_ONLY or len(walk.shape) == 3]
-        kind = usable[draw(st.integers(0, len(usable) - 1))]
+        kind = usable[walk.pick(0, len(usable) - 1)]
         # A walk sometimes goes on from an older value: branches, and nodes that nobody reads.
         names = list(build.types)
-        if draw(st.integers(0, 9)) == 0:
-            walk.current = names[draw(st.integers(0, len(names) - 1))]
+        if walk.pick(0, 9) == 0:
+            walk.current = names[walk.pick(0, len(names) - 1)]
             if kind in _IMAGE_ONLY and len(walk.shape) != 3:
                 continue
         try:
             walk.current = STEPS[kind](walk)
         except OpError:
             continue  # too wide for 32 bits, or a window larger than the image
-    if argmax and draw(st.integers(0, 5)) == 0:
+    if argmax and walk.pick(0, 5) == 0:
         walk.current = build.node(ArgMax(), walk.current)
     outputs = [walk.current]
-    if len(build.nodes) > 1 and draw(st.integers(0, 4)) == 0:
-        outputs.append(build.nodes[draw(st.integers(0, len(build.nodes) - 1))].name)
+    if len(build.nodes) > 1 and walk.pick(0, 4) == 0:
+        outputs.append(build.nodes[walk.pick(0, len(build.nodes) - 1)].name)
     return build.graph(*dict.fromkeys(outputs))
