@@ -45,13 +45,9 @@ def concat(ctx: Context, node: OnnxNode) -> list[Item]:
         starts = np.cumsum([0, *(r.layout.size for r in reals[:-1])])
         layout = np.concatenate([r.layout + s for r, s in zip(reals, starts, strict=True)])
     else:
-        layout = np.arange(y_size(shape)).reshape(shape).transpose(2, 0, 1)
+        layout = np.arange(np.prod(shape)).reshape(shape).transpose(2, 0, 1)
         layout = layout.reshape(channels, -1) if rank == 3 else layout
     return [Real((Term(y, a),), b, lo, hi, layout)]
-
-
-def y_size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape))
 
 
 def _spread(real: Real) -> tuple[Rationals, ...]:
