@@ -28,13 +28,14 @@ module cs_rom #(
     assign data_o = mem[0];
   end else begin : g_cycle
     localparam int unsigned AddrBits = $clog2(Words);
-    logic [AddrBits-1:0] addr_q, addr_d;
+    // next_q is the word after the one in data_q; word 0 is fetched in reset, to be there for the first consumer.
+    logic [AddrBits-1:0] next_q, addr;
     logic [Width-1:0]    data_q;
-    // Word 0 is fetched in reset: it is there for the first consumer.
-    assign addr_d = !rst_ni ? '0 : !next_i ? addr_q : (addr_q == AddrBits'(Words - 1)) ? '0 : addr_q + 1'b1;
+    assign addr = rst_ni ? next_q : '0;
     always_ff @(posedge clk_i) begin
-      addr_q <= addr_d;
-      if (next_i || !rst_ni) data_q <= mem[addr_d];
+      if (!rst_ni)     next_q <= AddrBits'(1);
+      else if (next_i) next_q <= (next_q == AddrBits'(Words - 1)) ? '0 : next_q + 1'b1;
+      if (next_i || !rst_ni) data_q <= mem[addr];
     end
     assign data_o = data_q;
   end
