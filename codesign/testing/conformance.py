@@ -41,7 +41,9 @@ def verify(
 ) -> list[str]:
     """Build the smallest design for `graph` in `out`, run it, and compare every bit; returns the refusals, if any.
 
-    AssertionError tells of a bit that differs, or of a schedule for a graph that `check` refuses.
+    Where the run's `details` hold the cycle in which every frame was `completed` and the `predicted` one, these are
+    compared as well. AssertionError tells of a bit or a cycle that differs, or of a schedule for a graph that `check`
+    refuses.
     """
     reasons = refusals(backend, target, graph)
     if reasons:
@@ -55,6 +57,8 @@ def verify(
     run = backend.run(out, graph, inputs, RunOptions(stall=stall, seed=seed), quiet)
     for port, found, expected in zip(graph.outputs, run.outputs, graph.evaluate(*inputs), strict=True):
         np.testing.assert_array_equal(found, expected, err_msg=f"output {port.name}")
+    if {"completed", "predicted"} <= run.details.keys():
+        np.testing.assert_array_equal(run.details["completed"], run.details["predicted"], err_msg="cycles of frames")
     return []
 
 
