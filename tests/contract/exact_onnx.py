@@ -32,6 +32,7 @@ ROUND = {
     "FLOOR": floor,
     "CEIL": ceil,
     "DOWN": int,
+    "HALF_EVEN": half_even,
     "UP": lambda u: ceil(u) if u > 0 else floor(u),
     "HALF_UP": lambda u: floor(u + Fraction(1, 2)) if u > 0 else ceil(u - Fraction(1, 2)),
     "HALF_DOWN": lambda u: ceil(u - Fraction(1, 2)) if u > 0 else floor(u + Fraction(1, 2)),
