@@ -30,6 +30,9 @@ from codesign.errors import Diagnostic, ToolError
 LINES_KEPT = 200  # of a tool's output, for `Completed.lines`; the log file has all of them
 ENTRIES_KEPT = 500  # of each kind in the cache; a compiled model has a few hundred kilobytes
 LINES_SHOWN = 8  # of a failing tool's output, in the error
+CHECKSUMS = "checksums"  # of a cache entry's files, within the entry
+
+_verified: set[Path] = set()  # cache entries that this process has compared with their checksums, or made
 
 
 @dataclass(frozen=True)
@@ -252,30 +255,52 @@ def digest(*parts: str | bytes | Path) -> str:
 
 
 def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
-    """The directory `kind`/`key` of the cache, made by `make(empty directory)` when it is not there.
+    """The directory `kind`/`key` of the cache, made by `make(empty directory)` when it is not there, or is damaged.
 
     It is made aside and renamed, so an entry is either whole or absent; when two processes make the same entry, the
-    first one stays. What `make` raises leaves no trace. Of each kind the ENTRIES_KEPT that were used last are kept.
+    first one stays. What `make` raises leaves no trace. An entry holds the checksums of its files, which are compared
+    when a process first uses it. Of each kind the ENTRIES_KEPT that were used last are kept.
     """
     entry = cache_dir() / kind / key
-    if entry.is_dir():
+    if entry.is_dir() and (entry in _verified or _is_whole(entry)):
+        _verified.add(entry)
         with contextlib.suppress(OSError):  # not the owner, or just forgotten by another process
             os.utime(entry)
         return entry
     entry.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=entry.parent))
     try:
-        aside.chmod(0o755)
-        make(aside)
+        if os.path.lexists(entry):
+            with contextlib.suppress(FileNotFoundError):  # another process has found it too
+                entry.rename(aside / "damaged")
+        made = aside / "made"
+        made.mkdir()
+        make(made)
+        (made / CHECKSUMS).write_text(_checksums(made), encoding="utf-8")
         try:
-            aside.rename(entry)
+            made.rename(entry)
         except OSError:
             if not entry.is_dir():
                 raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+    _verified.add(entry)
     _forget_oldest(entry.parent)
     return entry
+
+
+def _checksums(entry: Path) -> str:
+    """One line per file below `entry`: SHA-256, size in bytes, name."""
+    files = sorted(path for path in entry.rglob("*") if path.is_file() and path != entry / CHECKSUMS)
+    sums = ((hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size, path) for path in files)
+    return "".join(f"{sha} {size} {path.relative_to(entry)}\n" for sha, size, path in sums)
+
+
+def _is_whole(entry: Path) -> bool:
+    try:
+        return (entry / CHECKSUMS).read_bytes() == _checksums(entry).encode()
+    except OSError:
+        return False
 
 
 def _forget_oldest(kind: Path) -> None:

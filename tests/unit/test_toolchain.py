@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from codesign import toolchain
+from codesign.backends.rtl import timing
 from codesign.errors import ToolError
 
 PYTHON = toolchain.Tool("python", (sys.executable, "-u", "-c"), "", "tests", "")
@@ -142,3 +146,58 @@ def test_entries_that_were_not_used_for_long_are_forgotten(cache: Path, monkeypa
     toolchain.cached("things", "a", lambda entry: None)  # used again
     toolchain.cached("things", "c", lambda entry: None)
     assert sorted(p.name for p in (cache / "things").iterdir()) == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda entry: (entry / "data").write_bytes(b"\xff" * 4),  # of the same size
+        lambda entry: (entry / "data").write_text("ma"),
+        lambda entry: (entry / "data").unlink(),
+        lambda entry: (entry / "more").write_text("x"),
+        lambda entry: (entry / "checksums").write_bytes(b"\xff"),
+        lambda entry: (entry / "checksums").unlink(),
+        lambda entry: (shutil.rmtree(entry), entry.write_text("a file")),
+    ],
+)
+def test_a_damaged_entry_is_made_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
+) -> None:
+    def make(entry: Path) -> None:
+        (entry / "data").write_text("made")
+
+    entry = toolchain.cached("things", "abc", make)
+    damage(entry)
+    monkeypatch.setattr(toolchain, "_verified", set())  # as another process
+    assert toolchain.cached("things", "abc", make) == entry
+    assert (entry / "data").read_text() == "made"
+    assert sorted(p.name for p in entry.iterdir()) == ["checksums", "data"]
+    assert [p.name for p in (cache / "things").iterdir()] == ["abc"]
+
+
+@pytest.mark.parametrize("content", [b"garbage", None])
+def test_a_damaged_cycle_model_is_compiled_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, cxx: str, content: bytes | None
+) -> None:
+    """In a process of its own, which a broken library could end."""
+    code = (
+        "from codesign.backends.rtl.timing import *; from tests.unit.test_timing import chain; "
+        "print(CycleModel(chain()).simulate(2).latency_cycles)"
+    )
+    command = [sys.executable, "-c", code]
+    good = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (library,) = cache.glob("timing/*/timing.so")
+    library.write_bytes(library.read_bytes()[:5000] if content is None else content)
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == good
+    assert library.stat().st_size > 5000
+
+
+def test_the_log_of_a_failed_compilation_stays(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "/bin/false")
+    timing._kernel.cache_clear()
+    with pytest.raises(ToolError, match=r"^c\+\+: failed with exit status 1, log (.*)$") as caught:
+        timing._kernel()
+    timing._kernel.cache_clear()
+    log = Path(str(caught.value).rpartition("log ")[2])
+    assert log.parent == cache / "logs"
+    assert log.read_text().startswith("$ /bin/false ")

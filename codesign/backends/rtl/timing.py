@@ -274,7 +274,8 @@ def _kernel() -> Any:
 
     def compile_into(directory: Path) -> None:
         arguments = ("-std=c++17", "-O2", "-shared", "-fPIC", "-o", directory / "timing.so", _SOURCE)
-        toolchain.run(compiler, arguments, cwd=directory, log=directory / "compile.log", time_limit_s=120)
+        log = toolchain.cache_dir() / "logs" / f"timing-{key[:12]}.log"
+        toolchain.run(compiler, arguments, cwd=directory, log=log, time_limit_s=120)
 
     key = toolchain.digest(_SOURCE, compiler.version, *compiler.command)
     library = ctypes.CDLL(str(toolchain.cached("timing", key, compile_into) / "timing.so"))
