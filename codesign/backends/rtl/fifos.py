@@ -21,9 +21,9 @@ from codesign.backends.rtl.network import UNLIMITED, Network
 from codesign.backends.rtl.timing import CycleModel, Timeline
 
 # Where the search stops: all links together have at most a part in so many more bits than they need, of the bits that
-# the least depths have; and after so many events (10 s or so) the rest get what is known to suffice.
+# the least depths have; and after so many events (some 10 s) the rest get what is known to suffice.
 _SHARE = 16
-_MOST_EVENTS = 1 << 31
+_MOST_EVENTS = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class _Search:
     def accept(self, smaller: Mapping[str, int]) -> bool:
         """Take these depths if the design stays as good with them."""
         self.events += self.model.events * len(self.goal.completions) // 2
-        run = _as_good(self.model, self.depths | smaller, self.period, self.goal)
+        run = _as_good(self.model, {**self.depths, **smaller}, self.period, self.goal)
         if run is not None:
             self.depths.update(smaller)
             self.run = run
