@@ -46,7 +46,7 @@ def random_graph(rng: np.random.Generator) -> Graph:
     build = GraphBuilder()
     x = build.input(shape, BIPOLAR if rng.random() < 0.15 else plain)
     walk = Walk(lambda low, high: int(rng.integers(low, high + 1)), rng, build, x)
-    graph = grow(walk, LIKELY, 8, argmax=True)
+    graph = grow(walk, LIKELY, max_nodes=8, argmax=True)
     return replace(graph, outputs=graph.outputs[:1])
 
 
@@ -57,9 +57,8 @@ def random_schedule(graph: Graph, rng: np.random.Generator) -> RtlSchedule:
     for unit in cut(prepared):
         legal = unit.legal_folds()
         whole = [fold for fold in legal if fold.taps > 1]
-        if whole and rng.random() < 0.4:
-            legal = whole
-        folds[unit.name] = legal[rng.integers(len(legal))]
+        wanted = whole if whole and rng.random() < 0.4 else legal
+        folds[unit.name] = wanted[rng.integers(len(wanted))]
     multiply: dict[str, MulStyle] = {name: str(rng.choice(get_args(MulStyle))) for name in folds}
     memory: dict[str, MemStyle] = {name: str(rng.choice(get_args(MemStyle))) for name in folds}
     loose = RtlSchedule(folds, multiply=multiply, memory=memory, levels=int(rng.integers(5)))
@@ -93,20 +92,16 @@ def test_the_simulation_does_what_the_model_says(seed: int, tmp_path: Path) -> N
     assert BACKEND.read_schedule(BACKEND.schedule_data(schedule), graph) == schedule
     (artifact := tmp_path / "artifact").mkdir()
     BACKEND.build(graph, schedule, TARGET, artifact)
-    frames = 2 + seed % 6
-    inputs = feeds(graph, frames, seed)
-    predicted = predict(CycleModel(network(lower(prepare(graph), schedule))), frames)
+    inputs = feeds(graph, 2 + seed % 6, seed)
+    predicted = predict(CycleModel(network(lower(prepare(graph), schedule))), len(inputs[0]))
     if predicted is None:
         with pytest.raises(MismatchError, match="deadlock after"):
             BACKEND.run(artifact, graph, inputs, RunOptions(), ignore_progress)
         return
-    golden = graph.evaluate(*inputs)[0]
-    run = BACKEND.run(artifact, graph, inputs, RunOptions(), ignore_progress)
-    np.testing.assert_array_equal(run.outputs[0], golden)
-    assert run.details["completed"] == predicted
-    options = RunOptions(stall=(0.1, 0.5, 0.9)[seed % 3], seed=seed)
-    stalled = BACKEND.run(artifact, graph, inputs, options, ignore_progress)
-    np.testing.assert_array_equal(stalled.outputs[0], golden)
+    for stall in (0.0, (0.1, 0.5, 0.9)[seed % 3]):
+        run = BACKEND.run(artifact, graph, inputs, RunOptions(stall=stall, seed=seed), ignore_progress)
+        np.testing.assert_array_equal(run.outputs[0], graph.evaluate(*inputs)[0])
+        assert stall or run.details["completed"] == predicted
 
 
 def test_the_fixed_seeds_reach_what_they_are_for() -> None:
@@ -121,6 +116,5 @@ def test_the_fixed_seeds_reach_what_they_are_for() -> None:
         whole += any(fold.taps > 1 for fold in schedule.folds.values())
         varied += len(np.unique(graph.evaluate(*feeds(graph, 4, seed))[0], axis=0)) > 2
     assert 0 < dead < len(FIXED) // 2  # a deadlock, and more designs that run
-    assert slowed > 1  # by FIFOs that are too small
-    assert whole > 1  # kernels in one step
+    assert min(slowed, whole) > 1  # by FIFOs that are too small; kernels in one step
     assert varied > len(FIXED) // 2  # equal frames would hide a mistake in their order
