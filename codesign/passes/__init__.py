@@ -52,8 +52,3 @@ def run_passes(graph: Graph, passes: Sequence[Pass] = PIPELINE) -> Graph:
     for step in passes:
         graph = step(graph)
     return graph
-
-
-def describe(step: Pass) -> tuple[str, str]:
-    """Name and one-line description of a pass."""
-    return step.__name__, (step.__doc__ or "").partition("\n")[0]
