@@ -76,7 +76,7 @@ class Writer:
             "shape": np.array(shape, dtype=np.int32),
             "type": KINDS[kind],
             "buffer": buffer,
-            "name": name or f"t{index}",
+            "name": name or f"{'t' if data is None else 'const'}{index}",
             "quantization": quantization,
         }
         if signature is not None:
@@ -151,7 +151,7 @@ def interpreter(data: bytes) -> Any:
 def reference(data: bytes, *feeds: Array) -> dict[str, Array]:
     """Every tensor that LiteRT's reference kernels compute, by name, frame by frame: the first axis are the frames."""
     run = interpreter(data)
-    details = run.get_tensor_details()
+    details = [d for d in run.get_tensor_details() if d["name"]]  # the others are the kernels' own
     found: dict[str, list[Array]] = {}
     for frame in range(len(feeds[0])):
         for port, feed in zip(run.get_input_details(), feeds, strict=True):

@@ -23,6 +23,8 @@ def quantize(layer: Layer) -> None:
     From a real model input it is what the integers of the graph's input mean.
     """
     if layer.tensor(0).kind in DTYPES:
+        if layer.out.dtype.bits > layer.x()[1].dtype.bits:
+            raise Refusal(f"a QUANTIZE of {layer.x()[1].dtype} to {layer.out.dtype}", "a result that is no wider")
         _requantize(layer, (layer.out.dtype.lo, layer.out.dtype.hi))
         return
     ctx, index = layer.ctx, layer.op.inputs[0]

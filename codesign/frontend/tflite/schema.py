@@ -104,7 +104,7 @@ class Tensor:
     @property
     def where(self) -> str:
         """What messages call it: the converter joins the names of all fused layers by semicolons, the first counts."""
-        return self.name.partition(";")[0] or "a tensor without a name"
+        return self.name.partition(";")[0] or self.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ def _model(content: bytes) -> Model:
     if len(graphs) != 1:
         raise Damaged(f"{len(graphs)} subgraphs instead of one")
     codes, buffers, graph = root.tables(1), root.tables(4), graphs[0]
-    tensors = [_tensor(t, buffers, content) for t in graph.tables(0)]
+    tensors = [_tensor(i, t, buffers, content) for i, t in enumerate(graph.tables(0))]
     operators = [_operator(o, codes, len(tensors)) for o in graph.tables(3)]
     ends = [_indices(graph.array(n, "i4"), len(tensors), False) for n in (1, 2)]
     return Model(tensors, ends[0], ends[1], operators, content)
@@ -167,7 +167,7 @@ def _indices(values: Array, count: int, optional: bool) -> tuple[int, ...]:
     return found
 
 
-def _tensor(table: Table, buffers: Sequence[Table], content: bytes) -> Tensor:
+def _tensor(index: int, table: Table, buffers: Sequence[Table], content: bytes) -> Tensor:
     shape = tuple(int(n) for n in table.array(0, "i4"))
     signature = tuple(int(n) for n in table.array(7, "i4")) or shape
     name, dtype = KINDS.get(table.scalar(1, "b"), (f"type {table.scalar(1, 'b')}", None))
@@ -179,7 +179,7 @@ def _tensor(table: Table, buffers: Sequence[Table], content: bytes) -> Tensor:
     number = table.scalar(2, "I")
     if number >= len(buffers):
         raise Damaged(f"buffer {number} of {len(buffers)}")
-    text = table.text(3)
+    text = table.text(3) or f"tensor {index}"
     return Tensor(text, shape, signature, name, scale, zero, axis, _data(buffers[number], shape, dtype, content, text))
 
 
