@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -47,7 +48,7 @@ class Context:
     values: dict[int, str] = field(default_factory=dict)
     ports: dict[int, Port] = field(default_factory=dict)
     output_axes: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    readers: dict[int, int] = field(default_factory=dict)
+    readers: Counter[int] = field(default_factory=Counter)
     types: dict[str, TensorType] = field(default_factory=dict)
     consts: dict[str, Const] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
@@ -212,7 +213,7 @@ class Layer:
 
     def rescaled(self, value: str, by: Rescale, helper: str) -> str:
         """round(x * multiplier / 2^shift) as a helper, in the narrowest type."""
-        self._check_shift(value, by)
+        self._check_width(value, by)
         dtype = self.type(value).dtype
         ends = np.concatenate([by(np.array([dtype.lo])), by(np.array([dtype.hi]))])
         out = range_type(int(ends.min()), int(ends.max()))
@@ -222,7 +223,7 @@ class Layer:
         """clamp(round(x * multiplier / 2^shift) + zero_point, limits): the end of most kernels."""
         out = self.out
         op = Requant(out.dtype, by.rounding, out.zero_point)
-        self._check_shift(value, by)
+        self._check_width(value, by)
         if limits == (out.dtype.lo, out.dtype.hi):
             self.final(op, [value], multiplier=by.multiplier, shift=by.shift)
             return
@@ -256,14 +257,15 @@ class Layer:
         """What the fused activation leaves."""
         return activation_range(int(self.option("activation")), self.out)
 
-    def _check_shift(self, value: str, by: Rescale) -> None:
-        """The kernel shifts left in 32 bits first; what does not fit there has no defined result."""
+    def _check_width(self, value: str, by: Rescale) -> None:
+        """Refuse what the kernel cannot hold in 32 signed bits, in which it also shifts left first."""
         dtype = self.type(value).dtype
-        if by.left and not (_INT32.lo <= dtype.lo << by.left and dtype.hi << by.left <= _INT32.hi):
-            found = f"a factor that shifts values of type {dtype} left by {by.left} bits"
-            raise Refusal(
-                found, "32 bits, in which the reference kernel shifts", "an output scale that is not far smaller"
-            )
+        inside = _INT32.lo <= dtype.lo << by.left and dtype.hi << by.left <= _INT32.hi
+        if by.rounding is Rounding.TFLITE_DOUBLE and not inside:
+            shifted = f", shifted left by {by.left} bits" if by.left else ""
+            hint = "an output scale that is not far smaller" if by.left else ""
+            allowed = "the 32 signed bits in which the reference kernel computes"
+            raise Refusal(f"values of type {dtype}{shifted}", allowed, hint)
 
 
 Handler = Callable[[Layer], None]

@@ -11,7 +11,7 @@ from codesign.frontend.imported import Imported
 from codesign.frontend.problems import Refusal, bad
 from codesign.frontend.tflite import activation, arithmetic, linear, shape, spatial
 from codesign.frontend.tflite.context import Context, Handler, Layer, frame
-from codesign.frontend.tflite.params import DTYPES, params_of
+from codesign.frontend.tflite.params import CONVERT, params_of
 from codesign.frontend.tflite.schema import Model, Operator, Tensor, read_model
 from codesign.ir.graph import Graph, Port
 from codesign.ir.ops import OpError
@@ -50,7 +50,6 @@ HANDLERS: Mapping[str, Handler] = {
     "TRANSPOSE": shape.transpose,
 }
 
-_FULL_INTEGER = "full-integer quantisation: TFLiteConverter with a representative_dataset"
 _FLOATS = ("float32", "float16", "bfloat16", "float64")
 _FIXED = "fixed shapes and a batch of 1"
 
@@ -92,20 +91,21 @@ def _walk(ctx: Context, path: str) -> None:
         counts = f"{len(model.inputs)} inputs, {len(model.operators)} operators, {len(model.outputs)} outputs"
         raise InputError.at(path, counts, "at least one of each")
     if not any(t.scale.size for t in model.tensors) and any(t.kind in _FLOATS for t in model.tensors):
-        raise UnsupportedError.at(
-            path, "a floating-point model", "int8 or int16 activations and int8 weights", _FULL_INTEGER
-        )
+        raise UnsupportedError.at(path, "a floating-point model", "int8 or int16 activations and int8 weights", CONVERT)
+    refused: set[int] = set()
     for index in model.inputs:
         try:
             _input(ctx, index)
         except Refusal as refusal:
             refuse(refusal, f"input {model.tensors[index].where}")
-    refused: set[int] = set()
+            refused.add(index)
     for op in model.operators:
         layer = Layer(ctx, op)
         try:
-            _check(layer)
-            if refused.isdisjoint(op.inputs):
+            if op.name not in HANDLERS:
+                raise Refusal(f"the operator {op.name}", ", ".join(HANDLERS))
+            if refused.isdisjoint(op.inputs):  # else the cause is known
+                _check(layer)
                 HANDLERS[op.name](layer)
         except Refusal as refusal:
             refuse(refusal, layer.where)
@@ -121,25 +121,22 @@ def _walk(ctx: Context, path: str) -> None:
 
 
 def _input(ctx: Context, index: int) -> None:
-    """Declare a model input; a real one is declared by its QUANTIZE."""
+    """Declare a model input; a real one is declared by its QUANTIZE, and refused by any other reader."""
     tensor = ctx.model.tensors[index]
     _check_shape(tensor)
     if tensor.shape[:1] != (1,):
         raise Refusal(
             f"an input of shape {tensor.shape}", "a batch of 1 as the first axis", "convert with batch size 1"
         )
-    if tensor.kind == "float32" and all(o.name == "QUANTIZE" for o in ctx.model.operators if index in o.inputs):
-        ctx.values[index] = ctx.add_input(index, TensorType(frame(tensor.shape), DTYPES["int8"]))
+    if tensor.kind in _FLOATS and ctx.readers[index]:
         return
     params = params_of(tensor)
     ctx.values[index] = ctx.add_input(index, TensorType(frame(tensor.shape), params.dtype, params.quant))
 
 
 def _check(layer: Layer) -> None:
-    """Refuse an operator that has no handler, computes in floating point, or has tensors of changing shape."""
+    """Refuse an operator that computes in floating point, or has tensors of changing shape."""
     name = layer.op.name
-    if name not in HANDLERS:
-        raise Refusal(f"the operator {name}", ", ".join(HANDLERS))
     if not layer.op.inputs or not layer.op.outputs:
         raise bad(f"{name} with {len(layer.op.inputs)} inputs and {len(layer.op.outputs)} outputs", "one of each")
     tensors = [layer.ctx.model.tensors[i] for i in (*layer.op.inputs, *layer.op.outputs) if i >= 0]
@@ -154,8 +151,8 @@ def _check(layer: Layer) -> None:
     weight = next((t for t in tensors if t.data is not None and t.kind == "int8"), None)
     if weight is not None:
         found = f"hybrid quantisation: {real.kind} activations with the int8 weight {weight.where!r}"
-        raise Refusal(found, "int8 or int16 activations", _FULL_INTEGER)
-    raise Refusal(f"{name} in {real.kind}", "int8 or int16 activations", _FULL_INTEGER)
+        raise Refusal(found, "int8 or int16 activations", CONVERT)
+    raise Refusal(f"{name} in {real.kind}", "int8 or int16 activations", CONVERT)
 
 
 def _check_shape(tensor: Tensor) -> None:

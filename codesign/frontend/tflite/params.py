@@ -41,7 +41,7 @@ def params_of(tensor: Tensor) -> Params:
     """Scale and zero point of an activation. Refusal for a type that is none, or a wrong number of them."""
     where = f"the tensor {tensor.where!r}"
     if tensor.kind not in DTYPES:
-        raise Refusal(f"{where} of type {tensor.kind}", "int8 or int16 activations", _CONVERT)
+        raise Refusal(f"{where} of type {tensor.kind}", "int8 or int16 activations", CONVERT)
     if tensor.scale.size == 0:
         raise bad(f"{where} of type {tensor.kind} without quantisation", "a scale and a zero point")
     if tensor.scale.size != 1 or tensor.zero_point.size != 1:
@@ -55,7 +55,7 @@ def params_of(tensor: Tensor) -> Params:
     return Params(scale, zero, dtype)
 
 
-_CONVERT = "full-integer quantisation: TFLiteConverter with a representative_dataset"
+CONVERT = "full-integer quantisation: TFLiteConverter with a representative_dataset"
 
 
 def weight_scales(tensor: Tensor, outputs: int, axis: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
