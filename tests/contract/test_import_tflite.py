@@ -135,7 +135,7 @@ def binary(
 
 def pool(op: str, activation: int = 0, same: bool = True, kind: str = "int8") -> Make:
     def make(w: Writer, rng: Rng) -> Sequence[int]:
-        s, z = scale(rng), 0 if kind == "int16" else zero(rng)
+        s, z = scale(rng), 0 if kind == "int16" else abs(zero(rng))
         x = w.input((1, 7, 6, 3), s, z, kind=kind)
         y = w.tensor((1, 4, 6, 3) if same else (1, 3, 4, 3), s, z, kind=kind)
         options = {"padding": 0 if same else 1, "strideH": 2, "strideW": 1, "filterHeight": 3, "filterWidth": 3}
@@ -145,11 +145,15 @@ def pool(op: str, activation: int = 0, same: bool = True, kind: str = "int8") ->
     return make
 
 
-def mean(axes: Sequence[int], shape: tuple[int, ...], keep: bool, result: tuple[int, ...], same: bool = False) -> Make:
+def mean(
+    axes: Sequence[int], shape: tuple[int, ...], keep: bool, result: tuple[int, ...], same: bool = False,
+    kind: str = "int8",
+) -> Make:  # fmt: skip
     def make(w: Writer, rng: Rng) -> Sequence[int]:
-        s, z = scale(rng), zero(rng)
-        x = w.input(shape, s, z)
-        y = w.tensor(result, s if same else scale(rng), z if same else zero(rng))
+        zeros = [0 if kind == "int16" else zero(rng) for _ in range(2)]
+        s = scale(rng)
+        x = w.input(shape, s, zeros[0], kind=kind)
+        y = w.tensor(result, s if same else scale(rng), zeros[0] if same else zeros[1], kind=kind)
         w.op("MEAN", [x, w.ints(list(axes))], [y], "ReducerOptions", keepDims=keep)
         return [y]
 
@@ -183,6 +187,14 @@ def moved(
         return [y]
 
     return make
+
+
+def padv2(w: Writer, rng: Rng) -> Sequence[int]:
+    s, z = scale(rng), zero(rng)
+    x, y = w.input((1, 4, 5, 3), s, z), w.tensor((1, 5, 5, 3), s, z)
+    filler = w.tensor((1,), s, z, data=rng.integers(-128, 128, 1))
+    w.op("PADV2", [x, w.ints([[0, 0], [0, 1], [0, 0], [0, 0]]), filler], [y])
+    return [y]
 
 
 def concat(axis: int, shapes: Sequence[tuple[int, ...]], result: tuple[int, ...]) -> Make:
@@ -261,6 +273,7 @@ MODELS: dict[str, Make] = {
     "average_pool": pool("AVERAGE_POOL_2D"),
     "average_pool_valid": pool("AVERAGE_POOL_2D", same=False),
     "average_pool_relu6": pool("AVERAGE_POOL_2D", activation=RELU6),
+    "average_pool_uint8": pool("AVERAGE_POOL_2D", kind="uint8"),
     "average_pool_int16": pool("AVERAGE_POOL_2D", kind="int16"),
     "max_pool": pool("MAX_POOL_2D"),
     "max_pool_valid_relu": pool("MAX_POOL_2D", activation=RELU, same=False),
@@ -273,6 +286,7 @@ MODELS: dict[str, Make] = {
     "mean_channels": mean((-1,), (1, 6, 5), False, (1, 6)),
     "mean_width": mean((2,), (1, 3, 6, 4), False, (1, 3, 4)),
     "mean_one_element": mean((1,), (1, 1, 4), False, (1, 4)),
+    "mean_int16": mean((1, 2), (1, 5, 7, 3), False, (1, 3), kind="int16"),
     "quantize": unary("QUANTIZE"),
     "quantize_from_uint8": unary("QUANTIZE", kinds=("uint8", "int8")),
     "quantize_to_uint8": unary("QUANTIZE", kinds=("int8", "uint8")),
@@ -284,6 +298,7 @@ MODELS: dict[str, Make] = {
     "hard_swish": unary("HARD_SWISH"),
     "logistic": unary("LOGISTIC", (1 / 256, -128)),
     "tanh": unary("TANH", (1 / 128, 0)),
+    "padv2": padv2,
     "softmax": softmax(1.0, (1, 12)),
     "softmax_rows": softmax(0.7, (1, 5, 9)),
     "reshape": moved("RESHAPE", (1, 4, 6), (1, 3, 8), [[1, 3, 8]]),

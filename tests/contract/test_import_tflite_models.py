@@ -11,6 +11,7 @@ import pytest
 from test_import_tflite import exact
 from tflite_models import Writer, interpreter, schema
 
+from codesign.errors import InputError
 from codesign.frontend import gap, import_model
 from codesign.ir.graph import Graph
 from codesign.ir.ops import AvgPool2d, Conv2d, Dense, Lookup, Requant, Reshape, Softmax, Threshold
@@ -167,6 +168,31 @@ def test_without_litert_it_is_imported_and_said(tmp_path: Path, monkeypatch: pyt
     assert imported.source is None
     sentence = "not compared with LiteRT's reference kernels, which are not installed; pip install 'codesign[ethosu]'"
     assert imported.notes == (sentence,)
+
+
+def test_another_litert_is_said_to_be_no_exact_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    schema()
+    w = Writer()
+    x, y = w.input((1, 4)), w.tensor((1, 4))
+    w.op("RELU", [x], [y])
+    path = tmp_path / "net.tflite"
+    path.write_bytes(w.model(y))
+    monkeypatch.setattr("codesign.frontend.tflite.source.version", lambda _: "2.3.0")
+    expected = "LiteRT 2.3.0 rescales FULLY_CONNECTED in float; 1.2.0 is exact: pip install 'codesign[ethosu]'"
+    assert import_model(path).notes == (expected,)
+
+
+def test_a_model_that_litert_refuses(tmp_path: Path) -> None:
+    w = Writer()
+    x, y = w.input((1, 4), 0.1), w.tensor((1, 2), 0.5)
+    bias = w.tensor((2,), 9.0, kind="int32", data=np.ones(2))
+    w.op("FULLY_CONNECTED", [x, w.tensor((2, 4), 0.1, data=np.ones((2, 4))), bias], [y], "FullyConnectedOptions")
+    path = tmp_path / "net.tflite"
+    path.write_bytes(w.model(y))
+    with pytest.raises(InputError) as caught:
+        gap(import_model(path))
+    assert str(caught.value).startswith("LiteRT: refuses the model: ")
+    assert str(caught.value).endswith("failed to prepare.; allowed: a model that LiteRT runs")
 
 
 def test_evaluation_does_not_depend_on_the_batch(cases: Path) -> None:

@@ -126,6 +126,6 @@ def _bias(layer: Layer, weight: IntArray, x: Params, outputs: int) -> IntArray:
 
 def _factor(layer: Layer, x: Params, factors: list[float]) -> Rescale:
     """The rescaling of the sums: of 64 bits for int16 activations."""
-    if x.dtype != layer.out.dtype:
-        raise Refusal(f"{x.dtype} to {layer.out.dtype}", "one type for input and output")
+    if x.dtype != layer.out.dtype or not x.dtype.signed:
+        raise Refusal(f"{layer.op.name} of {x.dtype} to {layer.out.dtype}", "int8 to int8, or int16 to int16")
     return rescale_wide(factors) if x.dtype.bits == 16 else rescale(factors)
