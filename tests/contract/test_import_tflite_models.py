@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,10 +19,18 @@ from codesign.ir.ops import AvgPool2d, Conv2d, Dense, Lookup, Requant, Reshape, 
 from codesign.testing.graphs import feeds
 
 
+@pytest.fixture
+def cases() -> Path:
+    folder = os.environ.get("CODESIGN_CASES")
+    if not folder or not (Path(folder) / "mlperf_tiny").is_dir():
+        pytest.skip("the folder of third-party cases is missing: set CODESIGN_CASES")
+    return Path(folder) / "mlperf_tiny"
+
+
 @pytest.mark.parametrize("name", ["ad01_int8", "kws_ref_model"])
 def test_mlperf_tiny_models_give_the_stored_answers(cases: Path, name: str) -> None:
-    graph = import_model(cases / "mlperf_tiny" / f"{name}.tflite").graph
-    answers = np.load(cases / "mlperf_tiny" / f"{name}.ref.npz")
+    graph = import_model(cases / f"{name}.tflite").graph
+    answers = np.load(cases / f"{name}.ref.npz")
     (found,) = graph.evaluate(answers["x"].reshape(-1, *graph.type(graph.inputs[0].name).shape))
     np.testing.assert_array_equal(found, answers["y"].reshape(found.shape))
 
@@ -29,14 +38,14 @@ def test_mlperf_tiny_models_give_the_stored_answers(cases: Path, name: str) -> N
 @pytest.mark.parametrize(("name", "tensors"), [("ad01_int8", 10), ("kws_ref_model", 13)])
 def test_every_tensor_of_the_mlperf_tiny_models(cases: Path, name: str, tensors: int) -> None:
     schema()
-    rows = gap(import_model(cases / "mlperf_tiny" / f"{name}.tflite"), count=100)
+    rows = gap(import_model(cases / f"{name}.tflite"), count=100)
     assert [row.mismatches for row in rows] == [0] * (tensors + 1)
     assert rows[-1].layer == "output Identity"
     assert rows[-1].argmax_agreement == 1.0
 
 
 def test_the_layers_of_keyword_spotting(cases: Path) -> None:
-    graph = import_model(cases / "mlperf_tiny" / "kws_ref_model.tflite").graph
+    graph = import_model(cases / "kws_ref_model.tflite").graph
     kinds = Counter(type(node.op) for node in graph)
     assert kinds == {Conv2d: 9, Requant: 10, AvgPool2d: 1, Reshape: 1, Dense: 1, Softmax: 1}
     assert graph.nodes[1].where == "functional_1/activation/Relu"
@@ -196,7 +205,7 @@ def test_a_model_that_litert_refuses(tmp_path: Path) -> None:
 
 
 def test_evaluation_does_not_depend_on_the_batch(cases: Path) -> None:
-    graph: Graph = import_model(cases / "mlperf_tiny" / "kws_ref_model.tflite").graph
+    graph: Graph = import_model(cases / "kws_ref_model.tflite").graph
     (feed,) = feeds(graph, 9, 2)
     (together,) = graph.evaluate(feed)
     alone = [graph.evaluate(feed[i : i + 1])[0] for i in range(9)]

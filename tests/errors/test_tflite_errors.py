@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tflite_models import Writer
+from tflite_models import Writer, schema
 
 from codesign.errors import CodesignError, InputError, UnsupportedError
 from codesign.frontend import import_model
@@ -80,11 +80,11 @@ def test_every_truncation_and_change_ends_in_a_message(tmp_path: Path) -> None:
 
 
 def test_other_versions_and_several_subgraphs(tmp_path: Path) -> None:
-    from ai_edge_litert.schema_py_generated import ModelT
+    tables = schema()
     from flatbuffers import Builder
 
     def changed(change: Callable[[Any], None]) -> str:
-        model = ModelT.InitFromPackedBuf(small(Writer()), 0)
+        model = tables.ModelT.InitFromPackedBuf(small(Writer()), 0)
         change(model)
         builder = Builder(0)
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")

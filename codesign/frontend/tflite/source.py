@@ -65,13 +65,14 @@ class LiteRtSource:
         return made
 
     def evaluate(self, *inputs: Any) -> list[RealArray]:
-        """Real outputs, each (N, …), for real or integer inputs in the model's axes."""
+        """Real outputs, each (N, …), for real inputs in the model's axes."""
         return self.trace((), *inputs)[0]
 
     def trace(self, probes: Sequence[Probe], *inputs: Any) -> tuple[list[RealArray], Mapping[int, RealArray]]:
         """The outputs, and the tensor of each probe by its position, as real numbers (q - zero_point) * scale."""
         run = self._interpreter
-        feeds = [self._feed(i, port.name, array) for i, port, array in self._ports(inputs)]
+        ports = zip(self._model.inputs, self._graph.inputs, inputs, strict=True)
+        feeds = [self._feed(index, port.name, array) for index, port, array in ports]
         wanted = [*self._model.outputs, *(int(probe.tensor) for probe in probes)]
         found: list[list[Any]] = [[] for _ in wanted]
         for frame in range(len(feeds[0])):
@@ -84,20 +85,15 @@ class LiteRtSource:
         count = len(self._model.outputs)
         return reals[:count], dict(enumerate(reals[count:]))
 
-    def _ports(self, inputs: Sequence[Any]) -> list[tuple[int, Any, Any]]:
-        return list(zip(self._model.inputs, self._graph.inputs, inputs, strict=True))
-
     def _feed(self, index: int, name: str, array: Any) -> Any:
-        """The user's array as LiteRT takes it, one frame per entry of the first axis."""
+        """Real frames in the model's axes as LiteRT takes them."""
         tensor, type_ = self._model.tensors[index], self._graph.type(name)
-        array = np.asarray(array)
-        if array.shape == tensor.shape[1:]:
-            array = array[None]
         quant = type_.quant
         assert quant is not None
-        if np.issubdtype(array.dtype, np.floating):
-            array = quant.quantise(array.astype(np.float64), type_.dtype)
-        return quant.dequantise(array).astype(np.float32) if tensor.kind == "float32" else array.astype(tensor.kind)
+        integers = quant.quantise(np.asarray(array, dtype=np.float64), type_.dtype)
+        if tensor.kind == "float32":
+            return quant.dequantise(integers).astype(np.float32)
+        return integers.astype(tensor.kind)
 
 
 def _real(tensor: Tensor, values: Any) -> RealArray:
