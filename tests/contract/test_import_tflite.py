@@ -135,7 +135,7 @@ def binary(
 
 def pool(op: str, activation: int = 0, same: bool = True, kind: str = "int8") -> Make:
     def make(w: Writer, rng: Rng) -> Sequence[int]:
-        s, z = scale(rng), 0 if kind == "int16" else abs(zero(rng))
+        s, z = scale(rng), {"int8": zero(rng), "uint8": 128 + zero(rng)}.get(kind, 0)
         x = w.input((1, 7, 6, 3), s, z, kind=kind)
         y = w.tensor((1, 4, 6, 3) if same else (1, 3, 4, 3), s, z, kind=kind)
         options = {"padding": 0 if same else 1, "strideH": 2, "strideW": 1, "filterHeight": 3, "filterWidth": 3}
