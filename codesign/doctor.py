@@ -17,6 +17,7 @@ _PACKAGES = {
     "torch": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
     "brevitas": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
     "onnxoptimizer": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
+    "ai-edge-litert": ("comparing TFLite models with LiteRT's kernels", "pip install 'codesign[ethosu]'"),
 }
 
 
@@ -51,7 +52,7 @@ def examine() -> list[Finding]:
     findings = [Finding("python", platform.python_version(), "everything", "")]
     for package, (needed_for, install) in _PACKAGES.items():
         try:
-            found = version(package) if importlib.util.find_spec(package) else ""
+            found = version(package) if importlib.util.find_spec(package.replace("-", "_")) else ""
         except PackageNotFoundError:
             found = ""
         findings.append(Finding(package, found, needed_for, install))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _WIDE = 1000
 
+_MODEL = "a .onnx or .tflite file, file.py:function, or the graph.txt of a build"
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises UsageError, and whose help ends with an example."""
@@ -33,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError.at("", message, hint=f"{self.prog} --help")
 
     def add_model(self) -> None:
-        self.add_argument("model", metavar="MODEL", help="a .onnx file, file.py:function, or the graph.txt of a build")
+        self.add_argument("model", metavar="MODEL", help=_MODEL)
 
     def add_target(self) -> None:
         self.add_argument(

@@ -1,4 +1,4 @@
-"""Source models to the integer graph: `.onnx` files, Brevitas modules, and graph text files.
+"""Source models to the integer graph: `.onnx` and `.tflite` files, Brevitas modules, and graph text files.
 
 imported = import_model("model.onnx")            # or "train.py:make_model", or a build's graph.txt
 imported = import_brevitas(module, example)

@@ -48,7 +48,8 @@ def gap(imported: Imported, *samples: np.ndarray[Any, Any], count: int = 32, see
     Raises InputError when there is no source model to compare with, or no frame to compare on.
     """
     if imported.source is None:
-        raise InputError.at("graph", "no source model to compare with", "a Brevitas module or an ONNX file")
+        allowed = "a Brevitas module, an ONNX file, or a TFLite file and LiteRT"
+        raise InputError.at("graph", "no source model to compare with", allowed)
     graph = imported.graph
     arrays = samples or random_inputs(graph, count, seed)
     feeds = graph.quantise_inputs(*arrays)

@@ -110,7 +110,7 @@ def declare_input(ctx: Context, real: Real, steps: Steps, origin: str) -> Real:
     value = known[1]
     if (low, high) != (dtype.lo, dtype.hi) and not dtype.bipolar:
         ctx.notes.append(f"{origin}: the input's integers are limited to {low} … {high} by a Threshold")
-        levels = _clamp_levels(dtype, low, high)
+        levels = clamp_levels(dtype, low, high)
         value = ctx.builder.emit(
             Threshold(dtype),
             [value],
@@ -149,7 +149,7 @@ def _reachable(real: Real, steps: Steps) -> tuple[int, int]:
     return min(lows), max(highs)
 
 
-def _clamp_levels(dtype: IntType, low: int, high: int) -> IntArray:
+def clamp_levels(dtype: IntType, low: int, high: int) -> IntArray:
     """The identity on low … high and its ends outside, as one row of levels."""
     levels = np.arange(dtype.lo + 1, dtype.hi + 1)
     levels[levels <= low] = dtype.lo

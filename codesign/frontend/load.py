@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from codesign.errors import InputError, UnsupportedError
+from codesign.errors import InputError
 from codesign.frontend.imported import Imported
 
-_KINDS = "a .onnx file, FILE.py:FUNCTION that returns a Brevitas module and an example input, or a graph .txt file"
+_FUNCTION = "FILE.py:FUNCTION that returns a Brevitas module and an example input"
+_KINDS = f"a .onnx or .tflite file, {_FUNCTION}, or a graph .txt file"
 
 
 def import_model(spec: str | Path) -> Imported:
@@ -28,7 +29,9 @@ def import_model(spec: str | Path) -> Imported:
         case ".txt":
             return _from_text(Path(text))
         case ".tflite":
-            raise UnsupportedError.at(text, "a TensorFlow Lite model", _KINDS, "an ONNX file of the same model")
+            from codesign.frontend.tflite import import_tflite
+
+            return import_tflite(Path(text))
         case ".py":
             raise InputError.at(text, "a Python file without a function", "FILE.py:FUNCTION", f"{text}:model")
         case _:

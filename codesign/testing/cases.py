@@ -7,7 +7,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from codesign.ir.graph import Graph
-from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, MaxPool2d, Pad, Reshape, Rounding, Softmax
+from codesign.ir.ops import (
+    Add,
+    ArgMax,
+    AvgPool2d,
+    Concat,
+    Lookup,
+    MaxPool2d,
+    Mul,
+    Pad,
+    Reshape,
+    Rounding,
+    Softmax,
+    Take,
+)
 from codesign.ir.types import BIPOLAR, IntArray, IntType
 from codesign.testing.build import GraphBuilder
 from codesign.testing.graphs import values
@@ -122,6 +135,21 @@ def _softmax() -> Graph:
     return c.graph(c.node(Softmax.of(0.05), c.x))
 
 
+def _lookup(rows: int) -> Graph:
+    c = Case(I4)
+    return c.graph(c.node(Lookup(I8), c.x, c.const(c.rng.integers(-128, 128, (rows, 16)))))
+
+
+def _mul() -> Graph:
+    c = Case(I8)
+    return c.graph(c.node(Mul(), c.x, c.x))
+
+
+def _take(axis: int, indices: tuple[int, ...]) -> Graph:
+    c = Case(U4)
+    return c.graph(c.node(Take(axis, indices), c.x))
+
+
 def _few_levels() -> Graph:
     """Fewer levels than the type has room for, one that every input reaches and one that none does."""
     c = Case(I4)
@@ -165,6 +193,11 @@ CASES: dict[str, Callable[[], Graph]] = {
     "add_bipolar": lambda: _add(BIPOLAR, BIPOLAR),
     "add_to_itself": _double,
     "residual": _residual,
+    "lookup": lambda: _lookup(1),
+    "lookup_per_channel": lambda: _lookup(4),
+    "mul": _mul,
+    "take_rows": lambda: _take(0, (0, 0, 1, 1, 2, 2)),
+    "take_channels": lambda: _take(2, (3, 1)),
     "concat": _concat,
     "max_pool": lambda: _pool(MaxPool2d((2, 2), (2, 2))),
     "max_pool_overlapping": lambda: _pool(MaxPool2d((3, 2), (1, 2))),

@@ -46,10 +46,12 @@ def _is(op: object, name: str) -> bool:
 
 
 def imported_operators() -> str:
-    """Markdown: the ONNX operators that the importer knows."""
-    from codesign.frontend.onnx import HANDLERS
+    """Markdown: the operators that the importers know."""
+    from codesign.frontend.onnx import HANDLERS as ONNX
+    from codesign.frontend.tflite.importer import HANDLERS as TFLITE
 
-    return "Imported from ONNX: " + ", ".join(f"`{name}`" for name in sorted(HANDLERS)) + "."
+    kinds = (("ONNX", ONNX), ("TensorFlow Lite", TFLITE))
+    return "\n\n".join(f"Imported from {k}: {', '.join(f'`{n}`' for n in sorted(names))}." for k, names in kinds)
 
 
 def section() -> str:

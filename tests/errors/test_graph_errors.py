@@ -17,12 +17,15 @@ from codesign.ir.ops import (
     Concat,
     Conv2d,
     Dense,
+    Lookup,
     MaxPool2d,
+    Mul,
     Op,
     Pad,
     Requant,
     Reshape,
     Softmax,
+    Take,
     Threshold,
 )
 from codesign.ir.types import BIPOLAR, IntType, Quant, TensorType
@@ -215,6 +218,13 @@ OPERATORS: list[tuple[Op, TensorType, tuple[Const, ...], str]] = [
         (),
         "results from -1 to 4294967295 need more than 32 bits; allowed: at most 32 bits",
     ),
+    (Lookup(I8), TensorType((4, 5, 2), I32), (const(1, 16),), "an input of type i32; allowed: at most 16 bits"),
+    (Lookup(I8), IMAGE, (const(3, 256),), "a table of shape (3, 256); allowed: (1, 256) or (2, 256)"),
+    (Lookup(I4), IMAGE, (const(1, 256, fill=9),), "a table with values from 9 to 9; allowed: i4"),
+    (Mul(), IMAGE, (W,), "a constant as data; allowed: an input of the graph or the result of a node"),
+    (Take(3, (0,)), IMAGE, (), "axis 3 of shape (4, 5, 2); allowed: 0 to 2"),
+    (Take(1, (0, 5)), IMAGE, (), "indices from 0 to 5; allowed: at least one, 0 to 4"),
+    (Take(1, ()), IMAGE, (), "no indices; allowed: at least one, 0 to 4"),
     (Softmax.of(0.1), TensorType((2,), I16), (), "an input of type i16; allowed: at most 8 bits"),
 ]
 

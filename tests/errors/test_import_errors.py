@@ -333,7 +333,8 @@ def test_a_graph_file_has_no_source_to_compare_with(tmp_path: Path) -> None:
     assert imported.graph.digest() == graph.digest()
     with pytest.raises(InputError) as caught:
         gap(imported)
-    expected = "graph: no source model to compare with; allowed: a Brevitas module or an ONNX file"
+    allowed = "a Brevitas module, an ONNX file, or a TFLite file and LiteRT"
+    expected = f"graph: no source model to compare with; allowed: {allowed}"
     assert str(caught.value) == expected
 
 

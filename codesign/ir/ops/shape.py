@@ -1,4 +1,4 @@
-"""Reshape, Concat and Pad: where values are, not what they are."""
+"""Reshape, Concat, Pad and Take: where values are, not what they are."""
 
 from __future__ import annotations
 
@@ -83,6 +83,35 @@ class Pad:
 
     def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         return pad_image(values[0], self.padding, self.value)
+
+    def work(self, args: Sequence[Arg]) -> Work:
+        return Work()
+
+
+@dataclass(frozen=True)
+class Take:
+    """y[…, i, …] = x[…, indices[i], …] along `axis`: slices, strides, repeats and nearest-neighbour resizing.
+
+    axis 0 is the first one without the batch. An index may occur any number of times, in any order.
+    """
+
+    axis: int
+    indices: tuple[int, ...]
+
+    def infer(self, args: Sequence[Arg]) -> TensorType:
+        expect_inputs(args, 1, 1)
+        expect_data(args[0])
+        shape = args[0].type.shape
+        if not 0 <= self.axis < len(shape):
+            raise OpError(f"axis {self.axis} of shape {shape}", f"0 to {len(shape) - 1}")
+        length = shape[self.axis]
+        if not self.indices or min(self.indices) < 0 or max(self.indices) >= length:
+            ends = f"indices from {min(self.indices)} to {max(self.indices)}" if self.indices else "no indices"
+            raise OpError(ends, f"at least one, 0 to {length - 1}")
+        return TensorType((*shape[: self.axis], len(self.indices), *shape[self.axis + 1 :]), args[0].type.dtype)
+
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
+        return np.take(values[0], self.indices, axis=self.axis + 1)
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work()
