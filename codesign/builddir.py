@@ -11,12 +11,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from codesign.arrays import Array, array_paths, read_array, write_array
-from codesign.errors import InputError, UsageError
+from codesign.errors import CodesignError, InputError, UsageError
 from codesign.ir.graph import Graph
 from codesign.ir.text import parse_graph, print_graph
 from codesign.ir.types import IntArray
@@ -108,7 +108,7 @@ def is_build(directory: Path) -> bool:
     """Whether codesign made this directory."""
     try:
         manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(manifest, dict) and "codesign" in manifest.get("tools", {})
 
@@ -157,6 +157,7 @@ def read_build(directory: Path) -> Build:
     """The build in `directory`. Raises InputError when it is none, is damaged, or comes from another version."""
     where = str(directory)
     if not is_build(directory):
+        _check_manifest(directory / "manifest.json")
         raise InputError.at(where, "not a build directory", "what 'codesign compile' wrote")
     manifest = read_json(directory / "manifest.json")
     if manifest.get("schema") != SCHEMA:
@@ -169,11 +170,26 @@ def read_build(directory: Path) -> Build:
     except (OSError, ValueError, KeyError, TypeError) as error:
         found = f"damaged: {type(error).__name__} {error}"
         raise InputError.at(where, found, hint="codesign compile makes a new one") from error
-    graph = parse_graph(text)
+    try:
+        graph = parse_graph(text)
+    except CodesignError as error:
+        path, hint = f"{where}/graph.txt", "codesign compile makes a new one"
+        raise InputError(*(replace(d, where=f"{path}, {d.where}", hint=hint) for d in error.diagnostics)) from error
     if graph.digest() != digest:
         raise InputError.at(f"{where}/graph.txt", "not the graph that was compiled", hint="codesign compile")
     report = report_from_data(read_json(directory / "report.json"), f"{where}/report.json")
     return Build(directory, manifest, target, graph, report)
+
+
+def _check_manifest(path: Path) -> None:
+    """InputError for a manifest that is there, but cannot be read."""
+    if not path.is_file():
+        return
+    try:
+        read_json(path)
+    except InputError as error:
+        found = f"corrupt manifest: {error.diagnostics[0].found}"
+        raise InputError.at(str(path), found, hint="codesign compile makes a new one") from error
 
 
 def read_json(path: Path) -> Any:
@@ -184,3 +200,5 @@ def read_json(path: Path) -> Any:
         raise InputError.at(str(path), f"cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError.at(str(path), f"not a JSON file: {error}") from error
+    except RecursionError as error:
+        raise InputError.at(str(path), "not a JSON file: too many brackets within each other") from error

@@ -7,12 +7,15 @@ help appears at once.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import importlib
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 COMMANDS = {
     "targets": "the devices there are, with the source of every figure",
@@ -27,6 +30,8 @@ COMMANDS = {
     "demo": "the whole way on real data: train, compile, simulate, one table",
 }
 
+_CANNOT_WRITE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)
+
 _EXAMPLE = """\
 Example:
   codesign compile model.onnx -t pynq-z2 -o out --require "fps>=10000"
@@ -36,8 +41,31 @@ Example:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; returns the exit status. No exception leaves it but SystemExit (--help)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    name = f"codesign {words[0]}" if words and words[0] in COMMANDS else "codesign"
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _say(name, "interrupted", 130)
+    except BrokenPipeError:  # the reader, `head` for example, has seen enough
+        _discard_output()
+        return 0
+    except MemoryError:
+        return _say(name, "needs more memory than there is; try: fewer frames, or a smaller model", 2)
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in _CANNOT_WRITE:
+            _discard_output()
+            return _say(name, f"cannot write: {error.strerror}", 2)
+        return _say(name, _internal_error(error), 2)
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
         return 0 if words else 2
@@ -49,12 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         close = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f"codesign {close[0]}" if close else "codesign --help"
-        print(f"codesign: there is no command {words[0]!r}; try: {hint}", file=sys.stderr)
-        return 2
-    return _run(words[0], words[1:])
+        return _say("codesign", f"there is no command {words[0]!r}; try: {hint}", 2)
+    return _command(words[0], words[1:])
 
 
-def _run(name: str, words: list[str]) -> int:
+def _command(name: str, words: list[str]) -> int:
     from codesign.commands.common import Parser
     from codesign.errors import CodesignError
 
@@ -65,11 +92,10 @@ def _run(name: str, words: list[str]) -> int:
         parser = Parser(name, COMMANDS[name], command.EXAMPLE)
         command.arguments(parser)
         status: int = command.run(parser.parse_args(words))
-        sys.stdout.flush()
         return status
     except CodesignError as error:
         for diagnostic in error.diagnostics:
-            print(f"codesign {name}: {diagnostic}", file=sys.stderr)
+            _say(f"codesign {name}", str(diagnostic), 0)
         return error.exit_status
     except ModuleNotFoundError as error:
         from codesign.doctor import install_hint
@@ -77,17 +103,40 @@ def _run(name: str, words: list[str]) -> int:
         hint = install_hint(error.name or "")
         if not hint:
             raise
-        print(f"codesign {name}: {error.name}: not installed; try: {hint}", file=sys.stderr)
-        return 4
-    except MemoryError as error:
-        print(f"codesign {name}: not enough memory: {error}; try: fewer frames", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"codesign {name}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader, `head` for example, has seen enough
+        return _say(f"codesign {name}", f"{error.name}: not installed; try: {hint}", 4)
+
+
+def _say(name: str, text: str, status: int) -> int:
+    print(f"{name}: {text}", file=sys.stderr)
+    return status
+
+
+def _discard_output() -> None:
+    """Python would try again at its end to write what stdout still holds."""
+    with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+def _internal_error(error: Exception) -> str:
+    """The sentence for a fault of codesign itself; its details go to a log."""
+    import tempfile
+    import traceback
+
+    from codesign.errors import CodesignError
+    from codesign.toolchain import cache_dir
+
+    details = "".join(traceback.format_exception(error))
+    text = f"internal error: {type(error).__name__}: {str(error) or 'no message'}".splitlines()[0]
+    name = f"error-{os.getpid()}.log"
+    for use_cache in (True, False):
+        try:
+            log = (cache_dir() / "logs" if use_cache else Path(tempfile.gettempdir())) / name
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(f"$ {' '.join(sys.argv)}\n{details}", encoding="utf-8", errors="replace")
+            return f"{text}; try: {log} holds the details, please report it"
+        except (OSError, CodesignError):
+            continue
+    return f"{text}\n{details}"  # nowhere to write to, and the details are not to be lost
 
 
 def _help() -> str:

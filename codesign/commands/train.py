@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from codesign.commands.common import Parser, print_json, progress_bars
+from codesign.interrupts import deferred_interrupt
 
 EXAMPLE = "codesign train examples/fashion_mlp.toml -o build/mlp"
 
@@ -28,8 +29,14 @@ def run(args: argparse.Namespace) -> int:
     from codesign.train.recipe import read_recipe
 
     recipe = read_recipe(args.recipe)
-    with progress_bars() as progress:
-        from codesign.train.loop import train
+    with progress_bars() as bars, deferred_interrupt() as check_interrupt:
+        from codesign.train.loop import train  # PyTorch's import swallows exceptions, or is left unfinished by them
+
+        check_interrupt()
+
+        def progress(what: str, done: int, total: int) -> None:
+            check_interrupt()
+            bars(what, done, total)
 
         metrics = train(recipe, args.output, progress, args.fresh)
     if args.json:

@@ -110,6 +110,13 @@ def test_what_is_no_build(tmp_path: Path) -> None:
         (lambda d: (d / "graph.txt").unlink(), "damaged: FileNotFoundError"),
         (lambda d: (d / "report.json").write_text("{"), "report.json: not a JSON file"),
         (lambda d: (d / "report.json").unlink(), "report.json: cannot be read: No such file or directory"),
+        (lambda d: (d / "report.json").write_text("[" * 100_000), "report.json: not a JSON file: too many brackets"),
+        (
+            lambda d: (d / "manifest.json").write_text("{"),
+            "manifest.json: corrupt manifest: not a JSON file: Expecting",
+        ),
+        (lambda d: (d / "manifest.json").write_text("[" * 100_000), "manifest.json: corrupt manifest: not a JSON file"),
+        (lambda d: (d / "graph.txt").write_text("graph 1\njunk"), "out/graph.txt, line 2: cannot be read: no 'name ="),
         (lambda d: (d / "graph.txt").write_text(GRAPH_TEXT_OF_ANOTHER), "graph.txt: not the graph that was compiled"),
         (lambda d: edit(d, "schema", 9), "schema 9; allowed: schema 1; try: codesign compile makes a new one"),
         (lambda d: edit(d, "target", None), "damaged: TypeError"),
