@@ -21,6 +21,7 @@ from codesign.ir.types import IntArray
 from codesign.report import Basis, Comparison, Report, RequirementResult
 from codesign.requirements import judge, parse_requirements, text_of
 from codesign.target import Target
+from codesign.toolchain import free_memory
 
 if TYPE_CHECKING:
     from codesign.frontend import Imported
@@ -179,6 +180,14 @@ class Simulation:
         return len(self.outputs[0])
 
 
+def _check_memory(graph: Graph, frames: int) -> None:
+    """Refuse more frames than fit into the memory that is free: of each, every value once, in 64 bits."""
+    names = {*(port.name for port in graph.inputs), *(node.name for node in graph.nodes)}
+    most = free_memory() // (8 * sum(graph.type(name).size for name in names))
+    if frames > most:
+        raise UsageError.at("frames", str(frames), f"at most {most}, which fit into the free memory")
+
+
 def simulate(
     directory: Path, options: RunOptions, progress: Progress, inputs: Sequence[Array] | None = None
 ) -> Simulation:
@@ -195,6 +204,7 @@ def simulate(
         feeds = _feeds(build.graph, inputs)
         expected = build.graph.evaluate(*feeds)
     frames = options.frames or len(feeds[0])
+    _check_memory(build.graph, frames)
     feeds = [np.resize(f, (frames, *f.shape[1:])) for f in feeds]
     expected = [np.resize(e, (frames, *e.shape[1:])) for e in expected]
     run = backend.run(build.artifact, build.graph, feeds, replace(options, frames=frames), progress)

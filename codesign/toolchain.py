@@ -230,6 +230,15 @@ def _succeeds(command: tuple[str, ...]) -> bool:
         return False
 
 
+def free_memory() -> int:
+    """Bytes of memory that programs can still get; where Linux does not say it, all that the machine has."""
+    try:
+        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def cache_dir() -> Path:
     """$CODESIGN_CACHE, else ~/.cache/codesign; made when it is not there."""
     chosen = os.environ.get("CODESIGN_CACHE", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -220,6 +221,12 @@ def test_a_wrong_bit_is_found(built: Path, capsys: pytest.CaptureFixture[str], c
     assert json.loads((built / "report.json").read_text())["verification"]["mismatches"] == 1
 
 
+def test_the_trace_of_an_earlier_run_is_removed(built: Path, cxx: str) -> None:
+    (built / "mismatch.fst").write_bytes(b"of an earlier run")
+    assert main(["simulate", str(built)]) == 0
+    assert not (built / "mismatch.fst").exists()
+
+
 def test_a_wrong_cycle_is_found(built: Path, capsys: pytest.CaptureFixture[str], cxx: str) -> None:
     path = built / "report.json"
     report = json.loads(path.read_text())
@@ -279,9 +286,32 @@ def test_a_missing_package(tmp_path: Path) -> None:
 
 
 def test_more_frames_than_memory(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = fails(capsys, 2, "simulate", built, "--frames", 10**14)
-    assert text.startswith("codesign simulate: not enough memory: ")
-    assert text.endswith("; try: fewer frames")
+    text = fails(capsys, 2, "simulate", built, "--frames", 10**11)
+    found = re.fullmatch(
+        r"codesign simulate: frames: 10{11}; allowed: at most (\d+), which fit into the free memory", text
+    )
+    assert found
+    assert 1000 < int(found[1]) < 10**11
+
+
+def test_a_build_with_a_missing_file(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("top.sv", "monitors.sv", "files.f"):
+        path = built / "artifact" / name
+        content = path.read_bytes()
+        path.unlink()
+        text = fails(capsys, 2, "simulate", built)
+        assert text == (
+            f"codesign simulate: {path}: cannot be read: No such file or directory; try: codesign compile again"
+        )
+        path.write_bytes(content)
+
+
+def test_a_build_with_a_damaged_memory_file(built: Path, capsys: pytest.CaptureFixture[str], cxx: str) -> None:
+    path = next((built / "artifact" / "mem").iterdir())
+    path.write_text("no hexadecimal digits\n")
+    text = fails(capsys, 2, "simulate", built)
+    assert text.startswith(f"codesign simulate: memory file: mem/{path.name}:0: $readmem file syntax error")
+    assert text.endswith("; try: compile the model again")
 
 
 def test_inputs_without_a_frame(model: Path, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from codesign import toolchain
 from codesign.backends.rtl import simulator
 from codesign.errors import InputError, MismatchError, ToolError
 from tests.hw import toy_design as toy
@@ -104,3 +106,22 @@ def test_sources_that_verilator_refuses(tmp_path: Path) -> None:
     assert text.startswith("verilator: failed with exit status 1, log ")
     assert f"%Error: {tmp_path}/top.sv:2:20: syntax error" in text
     assert caught.value.exit_status == 4
+
+
+@pytest.mark.parametrize(("name", "keep"), [("sim", 0), ("sim", 5000), ("ports", 0)])
+def test_a_damaged_program_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, keep: int
+) -> None:
+    """In a cache of its own, which starts with what all designs share."""
+    directory = toy.configure(tmp_path)
+    program = simulator.build(toy.SOURCES, toy.TOP, directory=directory).program
+    for path in (toolchain.cache_dir() / "runtime", program.parent):
+        shutil.copytree(path, tmp_path / "cache" / path.relative_to(toolchain.cache_dir()))
+    monkeypatch.setenv("CODESIGN_CACHE", str(tmp_path / "cache"))
+    copy = tmp_path / "cache" / "models" / program.parent.name / name
+    whole = copy.read_bytes()
+    copy.write_bytes(whole[:keep] or b"\xffgarbage")
+    model = simulator.build(toy.SOURCES, toy.TOP, directory=directory)
+    assert model.program.parent == copy.parent
+    assert len(copy.read_bytes()) == len(whole)
+    assert len(model.run(toy.inputs(2), toy.BEATS).completed) == 2

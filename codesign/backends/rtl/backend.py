@@ -24,7 +24,7 @@ from codesign.backends.rtl.fabrics import fabric
 from codesign.backends.rtl.lower import check, lower
 from codesign.backends.rtl.packing import pack, unpack
 from codesign.backends.rtl.plan import least_depths, plan
-from codesign.backends.rtl.simulator import Trace, build, trace_frame
+from codesign.backends.rtl.simulator import Trace, build, check_readable, trace_frame
 from codesign.backends.rtl.timing import CycleModel
 from codesign.backends.rtl.units import cut
 from codesign.errors import (
@@ -164,6 +164,10 @@ class RtlBackend:
         frames = options.frames or len(feeds[0])
         values = np.resize(feeds[0], (frames, *feeds[0].shape[1:]))
         beats = pack(values, first.dtype, first.lanes)
+        check_readable(directory / "files.f")
+        mismatch_file = directory.parent / "mismatch.fst"
+        with contextlib.suppress(OSError):  # where nothing can be removed, nothing can be reported either
+            mismatch_file.unlink()  # of an earlier run
         sources = [directory / line for line in (directory / "files.f").read_text().split()]
         sources.append(directory / "monitors.sv")
         whole = options.trace is not None and options.trace_frame is None
@@ -178,7 +182,7 @@ class RtlBackend:
         wrong = _first_wrong(outputs, graph.evaluate(values)[0])
         frame = wrong if options.trace_frame is None else options.trace_frame
         if frame is not None and trace is None:
-            file = options.trace or directory.parent / "mismatch.fst"
+            file = options.trace or mismatch_file
             # Without the headers for traces, a mismatch is still a mismatch; a trace that was asked for is an error.
             with contextlib.suppress(*(() if options.trace else (ToolError,))):
                 trace = trace_frame(

@@ -106,8 +106,9 @@ class Simulator:
             def on_line(line: str) -> None:
                 if line.startswith("progress "):
                     progress("simulating", int(line.split()[1]), frames.count)
-                elif "%Warning" in line and "$readmem" in line:  # it would go on with zeros
-                    raise InputError.at("memory file", line.split("%Warning: ", 1)[-1], hint="compile the model again")
+                elif "$readmem" in line and ("%Warning" in line or "%Error" in line):  # a warning: it takes zeros
+                    found = line.partition("%")[2].partition(": ")[2]
+                    raise InputError.at("memory file", found, hint="compile the model again")
                 elif line.startswith(REPORT_LINES) or "%Error" in line:
                     lines.append(line)
 
@@ -152,9 +153,19 @@ def build(
     files = design_files(sources) if isinstance(sources, Path) else list(sources)
     if not files:
         raise InputError.at(str(sources), "no SystemVerilog files")
+    for file in files:
+        check_readable(file)
     home = directory or (sources if isinstance(sources, Path) else files[0].parent)
     model = compile_model([*files, MONITOR], top, trace, progress)
     return Simulator(model.program, home, model.input_bytes, model.output_bytes, trace)
+
+
+def check_readable(file: Path) -> None:
+    """InputError: a file of the design is missing, or cannot be read."""
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise InputError.at(str(file), f"cannot be read: {error.strerror}", hint="codesign compile again") from error
 
 
 def _open_for_writing(file: Path) -> None:
