@@ -52,7 +52,7 @@ def schedule_of(graph: Graph, pick: int) -> RtlSchedule:
 @pytest.mark.parametrize("case", CASES)
 def test_bits_and_cycles_are_exact(case: str, pick: int, tmp_path: Path) -> None:
     graph = CASES[case]()
-    backend, target = RtlBackend(), load_target("pynq-z2")
+    backend, target = RtlBackend(), load_target("zcu104")
     schedule = schedule_of(graph, pick)
     backend.build(graph, schedule, target, tmp_path)
     dtype = graph.type(graph.inputs[0].name).dtype

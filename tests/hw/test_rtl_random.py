@@ -34,7 +34,7 @@ from codesign.testing.graphs import STEPS, Walk, feeds, grow
 
 FIXED = (0, 1, 2, 3, 8, 16, 18, 25)
 SEEDS = range(int(os.environ["CODESIGN_RANDOM_DESIGNS"])) if "CODESIGN_RANDOM_DESIGNS" in os.environ else FIXED
-BACKEND, TARGET = RtlBackend(), load_target("pynq-z2")
+BACKEND, TARGET = RtlBackend(), load_target("zcu104")
 LIKELY = (*STEPS, "Conv2d", "Conv2d", "Threshold", "Threshold", "Requant", "Add", "Concat", "Pool")
 
 
