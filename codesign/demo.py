@@ -12,6 +12,7 @@ import numpy as np
 from codesign.backends.base import Progress, RunOptions
 from codesign.build import compile_graph, simulate
 from codesign.errors import Diagnostic
+from codesign.interrupts import deferred_interrupt
 from codesign.ir.graph import Graph
 from codesign.ir.types import IntArray
 from codesign.report import Basis, Report
@@ -61,10 +62,11 @@ def run_demo(out: Path, progress: Progress) -> tuple[list[Design], list[str]]:
 
     Returns the designs, and notes for the user. Raises what training, import, compile and simulate raise.
     """
-    from codesign.frontend import import_model
-    from codesign.train.data import load_images
-    from codesign.train.loop import train
-    from codesign.train.recipe import read_recipe
+    with deferred_interrupt():  # PyTorch's import swallows exceptions, or is left unfinished by them
+        from codesign.frontend import import_model
+        from codesign.train.data import load_images
+        from codesign.train.loop import train
+        from codesign.train.recipe import read_recipe
 
     designs: list[Design] = []
     notes: list[str] = []

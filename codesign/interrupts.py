@@ -13,8 +13,8 @@ from types import FrameType
 def deferred_interrupt() -> Iterator[Callable[[], None]]:
     """Within, the first Ctrl-C only sets a flag; the function that is given, and the end, raise KeyboardInterrupt.
 
-    A second Ctrl-C ends the process at once, whatever it is doing. In a thread other than the main one, where Python
-    handles no signals, nothing changes.
+    A second Ctrl-C ends the process at once, whatever it is doing. Nothing changes where Ctrl-C is ignored, as for a
+    shell's background job, and in a thread other than the main one, where Python handles no signals.
     """
     interrupted = False
 
@@ -27,7 +27,8 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
         if interrupted:
             raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield check
         return
     before = signal.signal(signal.SIGINT, note)

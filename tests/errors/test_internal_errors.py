@@ -88,6 +88,17 @@ def test_an_interrupt_at_the_end() -> None:
         signal.raise_signal(signal.SIGINT)
 
 
+def test_an_ignored_interrupt_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with deferred_interrupt() as check:
+            signal.raise_signal(signal.SIGINT)
+            check()
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_second_interrupt_ends_the_process() -> None:
     code = (
         "import signal; from codesign.interrupts import deferred_interrupt\n"
