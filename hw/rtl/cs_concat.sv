@@ -24,12 +24,18 @@ module cs_concat #(
     $error("cs_concat: Width is 1 or more, Inputs 2 or more");
   end
 
+  function automatic int unsigned largest();
+    largest = 2;
+    for (int unsigned i = 0; i < Inputs; i++) if (Folds[i*32 +: 32] > largest) largest = Folds[i*32 +: 32];
+  endfunction
+
   localparam int unsigned SelectBits = $clog2(Inputs);
+  localparam int unsigned BeatBits = $clog2(largest());
   logic [SelectBits-1:0] select_q;
-  logic [31:0]           beat_q;
+  logic [BeatBits-1:0]   beat_q;
   logic                  beat_last, select_last;
 
-  assign beat_last   = beat_q == Folds[select_q*32 +: 32] - 32'd1;
+  assign beat_last   = beat_q == BeatBits'(Folds[select_q*32 +: 32] - 32'd1);
   assign select_last = select_q == SelectBits'(Inputs - 1);
   assign take_o      = credit_i & valid_i[select_q];
   assign valid_o     = take_o;
