@@ -35,6 +35,12 @@ def logic(fabric: Fabric, use: Resources) -> Resources:
     return use if fabric.lut_inputs >= 6 else Resources(2 * use.lut, use.ff, use.bram, use.dsp)
 
 
+def comparator(fabric: Fabric, bits: int) -> float:
+    """LUTs of x >= y: two bits a step of the carry chain. Yosys 0.70 with abc9, 8 to 14 bits: 0.6 to 0.9 LUTs a bit on
+    xc7, 0.9 to 1.7 on ecp5."""
+    return bits * (0.75 if fabric.lut_inputs >= 6 else 1.25)
+
+
 def multiplexer(fabric: Fabric, inputs: int, bits: int) -> Resources:
     """`bits` multiplexers of `inputs` inputs."""
     trees = math.ceil((inputs - 1) / 3) if inputs > 1 else 0
@@ -77,6 +83,8 @@ def distinct(columns: int, words: int) -> float:
     Synthesis keeps one of equal columns, and none of the two constants: of the 2^words - 2 others each is there with
     probability 1 - (1 - 2^-words)^columns. From 16 words on nearly all columns differ.
     """
+    if words == 1:
+        return 0.0
     if words >= 16:
         return float(columns)
     functions = 1 << words
@@ -97,13 +105,10 @@ def rom(fabric: Fabric, width: int, words: int, style: str) -> Resources:
 
 
 def rom_luts(fabric: Fabric, words: int) -> float:
-    """LUTs per bit of cs_rom in logic: n = words / 2^inputs of them and n - 1 to choose.
-
-    Yosys 0.70, random tables. xc7: 1 up to 64 words, then 3.4, 6.5 and 15 to 20 for 128, 256 and 512. ecp5: 1 for 8
-    words and 4 for 16 to 64, because the logic of the address ends up in a table of 6 inputs, then 10 for 128.
-    """
-    floor = 1.0 if fabric.lut_inputs >= 6 or words <= 8 else 4.0
-    return max(floor, 2.0 * words / (1 << fabric.lut_inputs) - 1.0)
+    """LUTs per bit of a table in logic: n = words / 2^inputs, and beyond four, which the wide multiplexers of the
+    fabric join, n - 1 more to choose."""
+    luts = words / (1 << fabric.lut_inputs)
+    return max(1.0, luts if luts <= 4 else 2 * luts - 1)
 
 
 def ram(fabric: Fabric, width: int, words: int, style: str) -> Resources:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign.backends.rtl.blocks.base import Fabric, Resources
-from codesign.backends.rtl.blocks.cost import counter, multiplexer
+from codesign.backends.rtl.blocks.cost import counter, logic, multiplexer
 from codesign.backends.rtl.blocks.encode import type_parameters, word_literal
 from codesign.ir.types import IntType
 
@@ -195,6 +195,7 @@ class Pad(_Engine):
         }
 
     def resources(self, fabric: Fabric) -> Resources:
-        """Three counters, the comparisons with the image's edges, a gate per bit of the beat."""
+        """Three counters, comparisons with the image's edges (another 1.5 LUTs a bit), a gate per bit of the beat."""
         place = counter(self.out_height) + counter(self.out_width) + counter(self.folds)
-        return place + Resources(lut=self.lanes * self.out_type.bits + 8, ff=2)
+        control = logic(fabric, Resources(lut=2 * place.lut + 4, ff=place.ff + 2))
+        return control + Resources(lut=self.lanes * self.out_type.bits)

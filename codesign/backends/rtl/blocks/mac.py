@@ -29,26 +29,35 @@ def resolve_mul_style(style: str, a: IntType, b: IntType) -> str:
 
 
 def _elements(
-    fabric: Fabric, style: str, elements: int, terms: int, a: IntType, w: IntType, acc_bits: int, stride: int
+    fabric: Fabric,
+    style: str,
+    elements: int,
+    terms: int,
+    a: IntType,
+    w: IntType,
+    acc_bits: int,
+    stride: int,
+    bias: bool,
 ) -> Resources:
-    """Processing elements (cs_mac_pe): the dot product (`trees.dot_product`) and the accumulator, a multiplexer of the
-    initial value and a flip-flop per bit, and a LUT of the carry chain per bit of the dot product.
+    """Processing elements (cs_mac_pe): the dot product (`trees.dot_product`) and the accumulator.
 
-    dsp  a DSP block per product, more for operands wider than its ports
-    With one bipolar operand the common term, a dot product with ones, is made once.
+    lut, ff  of the accumulator: a LUT and a flip-flop per bit, another LUT to choose a bias
+    dsp      a block per product, more for operands wider than its ports
+    With one bipolar operand the common term, a dot product with ones, is made once and added in every element: a full
+    adder, two LUTs, per bit.
     """
     pe = dot_product(fabric, style == "lut", terms, a, w, stride, acc_bits)
-    sum_bits = product_bits(a, w) + terms.bit_length()
-    pe += Resources(lut=acc_bits + min(sum_bits, acc_bits), ff=acc_bits)
+    common = Resources()
+    if a.bipolar != w.bipolar:
+        common = dot_product(fabric, True, terms, a, IntType(1, False), stride, acc_bits)
+        pe += Resources(lut=2 * min(product_bits(a, w) + terms.bit_length(), acc_bits))
+    pe += Resources(lut=acc_bits * (1 + int(bias)), ff=acc_bits)
     if style == "dsp":
         blocks = min(
             math.ceil(a.bits / (fabric.dsp_a - 1)) * math.ceil(w.bits / (fabric.dsp_b - 1)),
             math.ceil(a.bits / (fabric.dsp_b - 1)) * math.ceil(w.bits / (fabric.dsp_a - 1)),
         )
         pe += Resources(dsp=terms * blocks)
-    common = Resources()
-    if a.bipolar != w.bipolar:
-        common = dot_product(fabric, True, terms, a, IntType(1, False), stride, acc_bits)
     return Resources(pe.lut * elements, pe.ff * elements, 0, pe.dsp * elements) + common
 
 
@@ -150,7 +159,8 @@ class Mac:
         ff = self.simd * (a.bits + self.pe * w.bits) if self.rom_reg else 0
         if self._product_register:
             ff += self.pe * self.simd * (a.bits + w.bits)
-        elements = _elements(fabric, self.style, self.pe, terms, a, w, acc, self.tree_stride)
+        biased = self.bias is not None
+        elements = _elements(fabric, self.style, self.pe, terms, a, w, acc, self.tree_stride, biased)
         return memory + elements + Resources(ff=ff + 3 * (self.latency - 1) + 1)
 
     @cached_property
@@ -226,7 +236,7 @@ class MacDepthwise:
         if self.bias is not None:
             memory += rom(fabric, self.lanes * acc, self.folds, "auto")
         ff = self.lanes * (a.bits + w.bits) * (int(self.rom_reg) + int(self.mul_reg and self.style == "dsp"))
-        elements = _elements(fabric, self.style, self.lanes, 1, a, w, acc, 0)
+        elements = _elements(fabric, self.style, self.lanes, 1, a, w, acc, 0, self.bias is not None)
         return memory + elements + Resources(ff=ff + 3 * (self.latency - 1) + 1)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codesign.backends.rtl.blocks.base import Fabric, Resources
+from codesign.backends.rtl.blocks.cost import comparator
 from codesign.backends.rtl.blocks.encode import plain_signed, type_parameters
 from codesign.ir.types import IntType
 
@@ -38,8 +39,8 @@ class Max(_Pipe):
         return {"Lanes": self.lanes, "Bits": self.dtype.bits, "Signed": int(plain_signed(self.dtype))}
 
     def resources(self, fabric: Fabric) -> Resources:
-        """A comparator of one LUT per bit, a register of one flip-flop per bit; the choice is the register's enable."""
-        return Resources(lut=self.lanes * (self.dtype.bits + 1), ff=self.out_width + 1)
+        """A comparator (`cost.comparator`), a flip-flop per bit; the choice is the register's enable."""
+        return Resources(lut=self.lanes * (comparator(fabric, self.dtype.bits) + 1), ff=self.out_width + 1)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class ArgMax(_Pipe):
     def resources(self, fabric: Fabric) -> Resources:
         """A comparator, the best element, its index and a counter."""
         bits, index = self.dtype.bits, self.out_type.bits
-        return Resources(lut=bits + 2 * index + 2, ff=bits + 2 * index + 1)
+        return Resources(lut=comparator(fabric, bits) + index + 2, ff=bits + 2 * index + 1)
 
 
 @dataclass(frozen=True)
@@ -115,5 +116,6 @@ class Add(_Pipe):
         return {"Lanes": self.lanes, **types, "OutBits": self.out_type.bits}
 
     def resources(self, fabric: Fabric) -> Resources:
-        """An adder of one LUT and a register of one flip-flop per bit."""
-        return Resources(lut=self.out_width, ff=self.out_width + 1)
+        """An adder of one LUT per bit of the wider operand, a register of one flip-flop per bit."""
+        bits = max(self.a_type.bits, self.b_type.bits)
+        return Resources(lut=self.lanes * min(bits, self.out_type.bits), ff=self.out_width + 1)

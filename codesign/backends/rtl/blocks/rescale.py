@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from codesign.backends.rtl.blocks.base import Fabric, Resources
-from codesign.backends.rtl.blocks.cost import counter, counter_bits, distinct, rom
+from codesign.backends.rtl.blocks.cost import comparator, counter, counter_bits, distinct, multiplexer, rom, rom_luts
 from codesign.backends.rtl.blocks.encode import hex_words, plain_signed, type_parameters
 from codesign.ir.ops.rescale import Rounding
 from codesign.ir.types import IntArray, IntType
@@ -88,17 +88,17 @@ class Threshold:
 
         Table: one LUT per 2^inputs words and bit, the wide multiplexers of the fabric join them. Synthesis moves the
         registers of the address behind the table. The top bit of a threshold, set when none is ever reached, is
-        constant as a rule. Comparator: Yosys 0.70 with abc9 takes 0.6 to 0.9 LUTs a bit on xc7, 0.9 to 1.7 on ecp5
-        (8 to 14 bits, 1 to 8 stages); one threshold for all is a constant, half as dear.
+        constant as a rule. A threshold for all channels is a constant, which halves the comparator.
         """
         x, bits = self.in_type.bits, self.out_type.bits
-        compare = x * (0.75 if fabric.lut_inputs >= 6 else 1.25)
+        compare = comparator(fabric, x)
         fold_bits = counter_bits(self.folds)
         lut = ff = 0.0
         for stage in range(bits):
             words = self.folds << stage
-            columns = distinct(x, words) if words > 1 else 0.0
-            lut += columns * max(1.0, words / (1 << fabric.lut_inputs)) if words > 2 else 0.0
+            # all lanes have the address of the first stage in common
+            columns = distinct(x, words) if stage else distinct(self.lanes * x, words) / self.lanes
+            lut += columns * rom_luts(fabric, words) if words > 2 else 0.0
             lut += compare if words > 1 else compare / 2
             ff += columns + (x if stage < bits - 1 else 0) + stage + 1
             if self.table_reg:
@@ -184,19 +184,25 @@ class Requant:
         return {"ParamFile": hex_words(words, self.mul_bits + self.shift_bits)}
 
     def resources(self, fabric: Fabric) -> Resources:
-        """Per lane: a multiplier (DSP blocks of the fabric, or one LUT per two partial products: a row of an array
-        multiplier adds two), a barrel shifter of one LUT a bit and shift bit when shifts differ, one addition for the
-        rounding and one for the zero point, a clamp of one LUT a bit."""
+        """Per lane: a multiplier, the rounding's addition, a shifter when shifts differ, zero point, clamp, registers.
+
+        DSP blocks of 6-input fabrics take the product's register and the addition of a constant along (UG479); else
+        they are flip-flops and a LUT per bit. In LUTs the multiplier is one LUT per two partial products (a row of an
+        array multiplier adds two). Zero point and clamp: a LUT per bit that the shift
+        leaves (Yosys 0.70 with abc9: 9 and 10 for 11 and 13).
+        """
         x, m = self.in_type.bits, self.mul_bits
         product = x + m
-        if self.mul_style == "lut":
-            multiplier = Resources(lut=x * m / 2)
-        else:
-            multiplier = Resources(dsp=math.ceil(x / (fabric.dsp_a - 1)) * math.ceil(m / (fabric.dsp_b - 1)))
-        kept = product if self.shift_bits else max(product - int(self.shift.max()), 1)
-        shifter = 2 * product * self.shift_bits
-        ff = self.mul_regs * (product + self.shift_bits) + kept + self.out_type.bits
-        lane = multiplier + Resources(lut=shifter + product + 2 * kept + self.out_type.bits, ff=ff)
-        lanes = Resources(lane.lut * self.lanes, lane.ff * self.lanes, 0, lane.dsp * self.lanes)
+        in_dsp = self.mul_style != "lut"
+        takes_along = in_dsp and fabric.lut_inputs >= 6
+        low, high = int(self.shift.min()), int(self.shift.max())
+        kept = max(product + 1 - low, 1)
+        lut = kept + multiplexer(fabric, high - low + 1, kept).lut
+        if not takes_along or low != high or self.rounding is Rounding.HALF_EVEN:
+            lut += product
+        ff = kept + self.out_type.bits + self.mul_regs * self.shift_bits
+        ff += product * (self.mul_regs - int(takes_along))
+        dsp = math.ceil(x / (fabric.dsp_a - 1)) * math.ceil(m / (fabric.dsp_b - 1)) if in_dsp else 0
+        lut += 0 if in_dsp else x * m / 2
         table = rom(fabric, self.lanes * (m + self.shift_bits), self.folds, "auto")
-        return lanes + table + Resources(ff=self.latency)
+        return Resources(self.lanes * lut, self.lanes * ff + self.latency, 0, self.lanes * dsp) + table
