@@ -105,8 +105,19 @@ def rom(fabric: Fabric, width: int, words: int, style: str) -> Resources:
 
 
 def rom_luts(fabric: Fabric, words: int) -> float:
-    """LUTs per bit of a table in logic: n = words / 2^inputs, and beyond four, which the wide multiplexers of the
-    fabric join, n - 1 more to choose."""
+    """LUTs per bit of cs_rom in logic, whose table has the reset for another input.
+
+    Yosys 0.70 with abc9, within networks. xc7: 1 up to 32 words, 1 to 4.8 at 64, 8.6 to 8.9 for 112 to 144, where it
+    makes tables of 5 inputs and multiplexers; ecp5: 2 n of n = words / 16.
+    """
+    if fabric.lut_inputs >= 6:
+        return 1.0 if words <= 64 else words / 16 - 1.0
+    return 1.0 if words <= 8 else words / 8
+
+
+def table_luts(fabric: Fabric, words: int) -> float:
+    """LUTs per bit of a table in logic that is addressed by registers: n = words / 2^inputs, and beyond four, which the
+    wide multiplexers of the fabric join, n - 1 more to choose."""
     luts = words / (1 << fabric.lut_inputs)
     return max(1.0, luts if luts <= 4 else 2 * luts - 1)
 

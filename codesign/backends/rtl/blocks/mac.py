@@ -11,7 +11,7 @@ import numpy as np
 
 from codesign.backends.rtl.blocks.base import Fabric, Resources
 from codesign.backends.rtl.blocks.cost import rom
-from codesign.backends.rtl.blocks.encode import hex_words, type_parameters
+from codesign.backends.rtl.blocks.encode import hex_words, plain_signed, type_parameters
 from codesign.backends.rtl.blocks.trees import dot_product, product_bits
 from codesign.ir.types import IntArray, IntType
 
@@ -41,7 +41,8 @@ def _elements(
 ) -> Resources:
     """Processing elements (cs_mac_pe): the dot product (`trees.dot_product`) and the accumulator.
 
-    lut, ff  of the accumulator: a LUT and a flip-flop per bit, another LUT to choose a bias
+    lut, ff  of the accumulator: a LUT and a flip-flop per bit, another LUT to choose the initial value where the carry
+             chain's LUT does not take it along: with a bias, or a signed sum
     dsp      a block per product, more for operands wider than its ports
     With one bipolar operand the common term, a dot product with ones, is made once and added in every element: a full
     adder, two LUTs, per bit.
@@ -51,7 +52,8 @@ def _elements(
     if a.bipolar != w.bipolar:
         common = dot_product(fabric, True, terms, a, IntType(1, False), stride, acc_bits)
         pe += Resources(lut=2 * min(product_bits(a, w) + terms.bit_length(), acc_bits))
-    pe += Resources(lut=acc_bits * (1 + int(bias)), ff=acc_bits)
+    signed = plain_signed(a) or plain_signed(w)
+    pe += Resources(lut=acc_bits * (1 + int(bias or signed)), ff=acc_bits)
     if style == "dsp":
         blocks = min(
             math.ceil(a.bits / (fabric.dsp_a - 1)) * math.ceil(w.bits / (fabric.dsp_b - 1)),
@@ -149,7 +151,11 @@ class Mac:
 
     def resources(self, fabric: Fabric) -> Resources:
         """Weight and bias memory (`cost.rom`), the processing elements (`_elements`), pipeline registers, three flags
-        along with them and valid_o. A single weight word is a constant: of its bit planes the ones remain."""
+        along with them and valid_o.
+
+        The DSP blocks of 6-input fabrics have a register for the product. A single weight word is a constant: of its
+        bit planes the ones remain.
+        """
         a, w, acc = self.in_type, self.weight_type, self.acc_type.bits
         words = self.folds * self.steps
         memory = rom(fabric, self.pe * self.simd * w.bits, words, self.mem_style)
@@ -157,7 +163,7 @@ class Mac:
             memory += rom(fabric, self.pe * acc, self.folds, "auto")
         terms = self.simd if words > 1 or self.style == "dsp" or a.bipolar else max(1, self._ones)
         ff = self.simd * (a.bits + self.pe * w.bits) if self.rom_reg else 0
-        if self._product_register:
+        if self._product_register and fabric.lut_inputs < 6:
             ff += self.pe * self.simd * (a.bits + w.bits)
         biased = self.bias is not None
         elements = _elements(fabric, self.style, self.pe, terms, a, w, acc, self.tree_stride, biased)
@@ -235,7 +241,8 @@ class MacDepthwise:
         memory = rom(fabric, self.lanes * w.bits, self.folds * int(self.weights.shape[1]), self.mem_style)
         if self.bias is not None:
             memory += rom(fabric, self.lanes * acc, self.folds, "auto")
-        ff = self.lanes * (a.bits + w.bits) * (int(self.rom_reg) + int(self.mul_reg and self.style == "dsp"))
+        products = self.mul_reg and self.style == "dsp" and fabric.lut_inputs < 6
+        ff = self.lanes * (a.bits + w.bits) * (int(self.rom_reg) + int(products))
         elements = _elements(fabric, self.style, self.lanes, 1, a, w, acc, 0, self.bias is not None)
         return memory + elements + Resources(ff=ff + 3 * (self.latency - 1) + 1)
 

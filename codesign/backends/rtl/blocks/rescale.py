@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from codesign.backends.rtl.blocks.base import Fabric, Resources
-from codesign.backends.rtl.blocks.cost import comparator, counter, counter_bits, distinct, multiplexer, rom, rom_luts
+from codesign.backends.rtl.blocks.cost import comparator, counter, counter_bits, distinct, multiplexer, rom, table_luts
 from codesign.backends.rtl.blocks.encode import hex_words, plain_signed, type_parameters
 from codesign.ir.ops.rescale import Rounding
 from codesign.ir.types import IntArray, IntType
@@ -86,9 +86,9 @@ class Threshold:
         """Per lane and stage s: a table of folds * 2^s thresholds, a comparator, registers for the input, the decisions
         and the threshold.
 
-        Table: one LUT per 2^inputs words and bit, the wide multiplexers of the fabric join them. Synthesis moves the
-        registers of the address behind the table. The top bit of a threshold, set when none is ever reached, is
-        constant as a rule. A threshold for all channels is a constant, which halves the comparator.
+        Table: `cost.table_luts`. Synthesis moves the registers of the address behind the table. The top bit of a
+        threshold, set when none is ever reached, is constant as a rule. A threshold for all channels is a constant,
+        which halves the comparator.
         """
         x, bits = self.in_type.bits, self.out_type.bits
         compare = comparator(fabric, x)
@@ -98,7 +98,7 @@ class Threshold:
             words = self.folds << stage
             # all lanes have the address of the first stage in common
             columns = distinct(x, words) if stage else distinct(self.lanes * x, words) / self.lanes
-            lut += columns * rom_luts(fabric, words) if words > 2 else 0.0
+            lut += columns * table_luts(fabric, words) if words > 2 else 0.0
             lut += compare if words > 1 else compare / 2
             ff += columns + (x if stage < bits - 1 else 0) + stage + 1
             if self.table_reg:
