@@ -86,6 +86,16 @@ def test_stalls_seed_and_other_inputs(model: Path, tmp_path: Path, capsys: pytes
     assert again["frames"] == data["frames"] != other["frames"]
 
 
+def test_a_trace_of_one_frame(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fst: None) -> None:
+    out, file = tmp_path / "out", tmp_path / "wave.fst"
+    run_json(capsys, "compile", model, "-t", "pynq-z2", "-o", out, "--require", "interval_cycles<=24")
+    assert main(["simulate", str(out), "--trace", str(file), "--trace-frame", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "signals of frame 2, cycles " in text
+    assert text.endswith(f": {file}\n")
+    assert file.stat().st_size > 0
+
+
 def test_a_schedule_is_replayed(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     run_json(capsys, "compile", model, "-t", "pynq-z2", "-o", first, "--require", "interval_cycles<=24")
