@@ -64,15 +64,19 @@ def example_feeds(graph: Graph, frames: int = GOLDEN_FRAMES) -> list[IntArray]:
 def source_gap(imported: Imported, inputs: Sequence[Array] | None = None) -> Comparison | None:
     """The outputs of the golden evaluation against those of the source model; None for a graph without a source.
 
-    On the first GAP_FRAMES frames of the user's real inputs, else on as many random ones.
+    On the first GAP_FRAMES frames of the user's real inputs, else on as many random ones. Raises MismatchError when
+    a layer computes something else than the source model.
     """
     from codesign.frontend import gap
+    from codesign.frontend.gap import require_close
 
     if imported.source is None:
         return None
     real = inputs is not None and all(np.issubdtype(array.dtype, np.floating) for array in inputs)
     samples = [array[:GAP_FRAMES] for array in inputs or ()] if real else []
-    outputs = [row for row in gap(imported, *samples, count=GAP_FRAMES) if row.layer.startswith("output ")]
+    rows = gap(imported, *samples, count=GAP_FRAMES)
+    require_close(rows, imported.source.name)
+    outputs = [row for row in rows if row.layer.startswith("output ")]
     return Comparison(
         imported.source.name,
         samples=min(len(samples[0]), GAP_FRAMES) if samples else GAP_FRAMES,
@@ -209,30 +213,38 @@ def simulate(
     expected = [np.resize(e, (frames, *e.shape[1:])) for e in expected]
     run = backend.run(build.artifact, build.graph, feeds, replace(options, frames=frames), progress)
     verification = compare(expected, run.outputs, "golden")
+    measured = run.report
+    if options.stall:
+        measured = replace(measured, metrics=[m for m in measured.metrics if m.basis is not Basis.RTL_SIM])
+    report = build.report.updated(replace(measured, verification=verification))
+    report = replace(report, requirements=judge(parse_requirements(build.manifest["requirements"]), report))
     failures = []
     if verification.mismatches:
         share = f"{verification.mismatches} of {sum(e.size for e in expected)} output elements"
         found = f"{share} differ from the golden evaluation, by {verification.max_abs_diff:g} at most"
-        failures.append(Diagnostic(str(directory), found))
-    measured = run.report
-    if options.stall:
-        measured = replace(measured, metrics=[m for m in measured.metrics if m.basis is not Basis.RTL_SIM])
-    for name in CYCLES:
-        predicted, simulated = build.report.value(name, Basis.MODEL), measured.value(name, Basis.RTL_SIM)
-        if predicted is not None and simulated is not None and predicted != simulated:
-            failures.append(Diagnostic(name, f"{simulated:g} simulated", f"{predicted:g}, which the model predicts"))
-    predictions: Sequence[int] = run.details.get("predicted", run.details.get("completed", ()))
-    stamps = zip(predictions, run.details.get("completed", ()), strict=True)
-    late = next(((frame, p, c) for frame, (p, c) in enumerate(stamps) if p != c), None)
-    if late is not None:
-        frame, predicted, completed = late
-        found = f"completed in cycle {completed}"
-        failures.append(Diagnostic(f"frame {frame}", found, f"{predicted}, which the model predicts"))
-    report = build.report.updated(replace(measured, verification=verification))
-    report = replace(report, requirements=judge(parse_requirements(build.manifest["requirements"]), report))
-    failures += _unmet(report.requirements)
+        hint = f"the signals in {run.details['trace']['file']}" if "trace" in run.details else ""
+        failures.append(Diagnostic(str(directory), found, hint=hint))
+    failures += _wrong_cycles(build.report, measured, run.details) + _unmet(report.requirements)
     write_json(directory / "report.json", report.to_data())
     return Simulation(report, run.outputs, run.details, failures)
+
+
+def _wrong_cycles(model: Report, measured: Report, details: Mapping[str, Any]) -> list[Diagnostic]:
+    """Where the simulation and the cycle model differ: interval, latency, and the first frame at another time."""
+    found = []
+    for name in CYCLES:
+        predicted, simulated = model.value(name, Basis.MODEL), measured.value(name, Basis.RTL_SIM)
+        if predicted is not None and simulated is not None and predicted != simulated:
+            found.append(Diagnostic(name, f"{simulated:g} simulated", f"{predicted:g}, which the model predicts"))
+    completed: Sequence[int] = details.get("completed", ())
+    stamps = enumerate(zip(details.get("predicted", completed), completed, strict=True))
+    late = next(((frame, p, c) for frame, (p, c) in stamps if p != c), None)
+    if late is not None:
+        frame, expected, cycle = late
+        found.append(
+            Diagnostic(f"frame {frame}", f"completed in cycle {cycle}", f"{expected}, which the model predicts")
+        )
+    return found
 
 
 def _unmet(results: Sequence[RequirementResult]) -> list[Diagnostic]:

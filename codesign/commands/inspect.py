@@ -34,6 +34,7 @@ def arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     from codesign.arrays import read_array
     from codesign.frontend import gap, import_model
+    from codesign.frontend.gap import require_close
 
     imported = import_model(args.model)
     if args.text:
@@ -46,8 +47,10 @@ def run(args: argparse.Namespace) -> int:
     rows = layer_rows(imported.graph, gaps)
     if args.json:
         print_json(_data(args.model, imported, rows, gaps))
-        return 0
-    _print(args.model, imported, rows, gaps)
+    else:
+        _print(args.model, imported, rows, gaps)
+    if imported.source is not None:
+        require_close(gaps, imported.source.name)
     return 0
 
 

@@ -172,6 +172,9 @@ def _in_order(ctx: Context, name: str, real: Real) -> Real:
     """The output in the user's shape where a reshape alone achieves it."""
     if (real.layout.reshape(-1) == np.arange(real.layout.size)).all():
         return real.reshaped(ctx.builder, real.shape or (1,), name)
+    moved = np.moveaxis(real.layout, 0, -1)
+    if moved.shape != real.value.shape and (moved.reshape(-1) == np.arange(moved.size)).all():
+        real = real.reshaped(ctx.builder, moved.shape, name)  # such as the row of height 1 that a Conv1d works on
     if _source_axes(real) == ():
         ctx.notes.append(
             f"output {name}: given as {real.value.shape} (channels last), the model flattens it channels first"

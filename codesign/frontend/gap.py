@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from codesign.errors import InputError
+from codesign.errors import Diagnostic, InputError, MismatchError, raise_all
 from codesign.frontend.context import Probe
 from codesign.frontend.imported import Imported
 from codesign.ir.graph import Graph, Port
@@ -37,6 +37,32 @@ class LayerGap:
     def mismatch_rate(self) -> float:
         """mismatches / elements."""
         return self.mismatches / self.elements if self.elements else 0.0
+
+    @property
+    def is_gross(self) -> bool:
+        """Whether this is another function, not rounding: a quarter of a layer differs by more than one step, or one
+        class in four is another. Float rounding in the source moves single ties by one step.
+        """
+        if self.argmax_agreement is not None:
+            return self.mismatches > 0 and self.argmax_agreement < 0.75
+        return not self.layer.startswith("output ") and self.mismatch_rate > 0.25 and self.max_diff > 1
+
+
+def require_close(gaps: Sequence[LayerGap], source: str) -> None:
+    """Raise MismatchError with every layer that computes something else than the source model does."""
+    raise_all(
+        MismatchError,
+        [
+            Diagnostic(
+                row.layer,
+                f"{row.mismatches:,} of {row.elements:,} elements differ from {source}, by up to {row.max_diff:,}",
+                "single steps, where float rounding in the source decides",
+                "codesign inspect MODEL, and other quantisers in the first layer that differs",
+            )
+            for row in gaps
+            if row.is_gross
+        ],
+    )
 
 
 def gap(imported: Imported, *samples: np.ndarray[Any, Any], count: int = 32, seed: int = 0) -> list[LayerGap]:
