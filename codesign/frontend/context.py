@@ -87,6 +87,7 @@ class Context:
     annotated  integer types that the file gives to tensors (FINN)
     axes       source_axes of each input; declared: the inputs that a quantiser has turned into integers
     batch      the batch size that the file was exported with
+    layouts    of each output, the layout of its Real; computed: every tensor that some node computes
     calls      how often each module has been seen; modules: the module paths of the source, where they are known
     """
 
@@ -98,6 +99,8 @@ class Context:
     annotated: dict[str, str] = field(default_factory=dict)
     axes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     declared: dict[str, tuple[TensorType, Value]] = field(default_factory=dict)
+    layouts: dict[str, IntArray] = field(default_factory=dict)
+    computed: Collection[str] = ()
     batch: int = 1
     opset: int = 13
     calls: dict[str, int] = field(default_factory=dict)
@@ -105,6 +108,9 @@ class Context:
 
     def item(self, name: str) -> Item:
         """A tensor; Refusal when nothing computes it."""
+        if name not in self.items and name in self.computed:
+            found = f"reads {name!r}, which is computed later: the nodes are not sorted, or form a cycle"
+            raise bad(found, "nodes in the order of their computation")
         if name not in self.items:
             raise bad(f"reads {name!r}, which nothing computes", "tensors computed earlier")
         return self.items[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from codesign.frontend.problems import Refusal, bad
 from codesign.frontend.proto import (
     MALFORMED,
     constant_of,
+    fewest_inputs,
     fold,
     output_shape,
     read_annotations,
@@ -68,6 +70,8 @@ HANDLERS: Mapping[str, Handler] = {
     "Softmax": ends.softmax,
     "LogSoftmax": ends.softmax,
 }
+# Elements of an input: more than any accelerator here holds, and few enough to be laid out.
+_MAX_INPUT = 1 << 26
 Refuse = Callable[[Refusal, str], None]
 
 # What a refusal names; the guide has the whole table.
@@ -85,6 +89,8 @@ def convert(model: Any, where: str, modules: Collection[str] = ()) -> tuple[Grap
     """
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 13)
     ctx = Context(opset=opset, modules=modules)
+    if not model.graph.output:
+        raise InputError.at(where, "a model without outputs", "at least one output", "export it again")
     nodes = _prepare(ctx, model)
     _demand_quantisers(ctx, nodes, where)
     wrong: list[Diagnostic] = []
@@ -120,6 +126,10 @@ def _prepare(ctx: Context, model: Any) -> list[OnnxNode]:
     ctx.annotated.update(read_annotations(model))
     nodes = read_nodes(model, ctx.modules)
     for node in nodes:
+        if not node.outputs:
+            raise InputError.at(node.layer, f"a {node.op} node without outputs", "at least one output")
+    ctx.computed = {name for node in nodes for name in node.outputs}
+    for node in nodes:
         for name in node.inputs:
             ctx.readers.setdefault(name, []).append(node)
     for output in model.graph.output:
@@ -152,6 +162,9 @@ def _input(ctx: Context, proto: Any) -> Real:
         )
     if len(dims) < 2:
         raise Refusal(f"an input of shape ({', '.join(map(str, dims))})", "(batch, …)", "export with a batch axis")
+    size = prod(int(d) for d in dims[1:])
+    if size > _MAX_INPUT:
+        raise bad(f"an input of {size:,} elements", f"at most {_MAX_INPUT:,}", "export with the sizes of real frames")
     if isinstance(dims[0], int) and dims[0] > 0:
         ctx.batch = dims[0]
     types = {TensorProto.UINT8: IntType(8, False), TensorProto.INT8: IntType(8, True)}
@@ -198,7 +211,12 @@ def _run(ctx: Context, node: OnnxNode, refuse: Refuse) -> None:
         refuse(Refusal(error.found, error.allowed), node.layer)
         results = [Failed()] * len(node.outputs)
     except MALFORMED as error:
-        refuse(bad(f"a {node.op} node that cannot be read: {error}", "a node as the ONNX standard has it"), node.layer)
+        fewest = fewest_inputs(node)
+        if len(node.inputs) < fewest:
+            refuse(bad(f"a {node.op} node with {len(node.inputs)} inputs", f"at least {fewest}"), node.layer)
+        else:
+            found = f"a {node.op} node that cannot be read: {error}"
+            refuse(bad(found, "a node as the ONNX standard has it"), node.layer)
         results = [Failed()] * len(node.outputs)
     for name, item in zip(node.outputs, results, strict=False):
         if name:

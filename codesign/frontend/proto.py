@@ -16,6 +16,9 @@ from codesign.frontend.problems import Refusal, bad
 # What Python raises for a node with missing inputs, or attributes of the wrong kind.
 MALFORMED = (IndexError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
 
+# The operators beyond the ONNX standard: how many inputs they have at least.
+_FEWEST = {"Quant": 4, "IntQuant": 4, "BipolarQuant": 2, "Trunc": 5, "MultiThreshold": 2}
+
 
 def read_model(path: Path) -> Any:
     """The ModelProto of a file. Raises InputError for a file that is missing, unreadable, truncated or no ONNX."""
@@ -54,10 +57,13 @@ def _names(model: Any) -> Iterator[Any]:
 
 def read_constants(model: Any) -> dict[str, Array]:
     """The initialisers by name."""
-    from onnx import numpy_helper
+    from onnx import TensorProto, numpy_helper
 
     constants = {}
     for tensor in model.graph.initializer:
+        if tensor.data_type not in TensorProto.DataType.values():
+            found = f"numbers of the unknown type {tensor.data_type}"
+            raise InputError.at(f"constant {tensor.name}", found, "a type of the ONNX standard", "export it again")
         try:
             constants[tensor.name] = np.asarray(numpy_helper.to_array(tensor))
         except MALFORMED as error:
@@ -96,6 +102,18 @@ def _attribute(proto: Any) -> Any:
         return helper.get_attribute_value(proto)
     except ValueError:
         return None
+
+
+def fewest_inputs(node: OnnxNode) -> int:
+    """How many inputs an operator of this kind has at least; 0 for unknown ones."""
+    from onnx import defs
+
+    if node.op in _FEWEST:
+        return _FEWEST[node.op]
+    try:
+        return int(defs.get_schema(node.op, "" if node.domain == "ai.onnx" else node.domain).min_input)
+    except defs.SchemaError:
+        return 0
 
 
 def constant_of(node: OnnxNode) -> Array:

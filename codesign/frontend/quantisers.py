@@ -83,6 +83,8 @@ def quant(ctx: Context, node: OnnxNode) -> list[Item]:
     zero = _plain(ctx, node.inputs[2], "the zero point")
     if not np.isfinite(zero).all() or (zero != np.rint(zero)).any():
         raise Refusal("a zero point that is no integer", "integer zero points")
+    if np.abs(zero).max(initial=0) >= 1 << 31:
+        raise bad(f"a zero point of {np.abs(zero).max():g}", "one of at most 32 bits")
     if bits < 1 or bits > 32:
         raise Refusal(f"a quantiser to {bits} bits", "1 to 32 bits")
     if bits == 1 and signed:

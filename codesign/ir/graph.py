@@ -317,11 +317,14 @@ class Graph:
         """The user's arrays as integer feeds: real values quantised as the model says, integers taken as they are.
 
         Each array is in the axes of the user's model (NCHW) or in the graph's (NHWC), with or without a batch axis.
-        Raises InputError for a wrong shape, NaN, an integer out of range, or real values without a known scale.
+        Raises InputError for no frames, a wrong shape, NaN, an integer out of range, or real values without a scale.
         """
         if len(arrays) != len(self.inputs):
             raise InputError.at("inputs", f"{len(arrays)} arrays", self._input_names())
-        return [self._quantise(port, np.asarray(array)) for port, array in zip(self.inputs, arrays, strict=True)]
+        feeds = [self._quantise(port, np.asarray(array)) for port, array in zip(self.inputs, arrays, strict=True)]
+        if any(not len(feed) for feed in feeds):
+            raise InputError.at("inputs", "no frames", "1 or more")
+        return feeds
 
     def _quantise(self, port: Port, array: NDArray[Any]) -> IntArray:
         type_ = self._types[port.name]

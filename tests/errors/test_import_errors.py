@@ -219,14 +219,23 @@ def test_unsupported_constructs(layers: list[Any], line: str) -> None:
         ),
         (
             [quant("x", "q"), node("Quant", "q one", "y")],
-            "y: a Quant node that cannot be read: tuple index out of range; "
-            "allowed: a node as the ONNX standard has it",
+            "y: a Quant node with 2 inputs; allowed: at least 4",
+        ),
+        (
+            [node("MatMul", "x later", "y"), quant("y", "later")],
+            "y: reads 'later', which is computed later: the nodes are not sorted, or form a cycle; "
+            "allowed: nodes in the order of their computation",
+        ),
+        (
+            [node("Quant", "x one huge four", "y")],
+            "y: a zero point of 1e+38; allowed: one of at most 32 bits",
         ),
     ],
 )
 def test_broken_models(layers: list[Any], line: str) -> None:
     c = np.ones(2, dtype=np.float32)
     consts = {"nan": np.float32(np.nan), "c": c, "minus": -c, "half": np.float32(0.5), "target": np.array([1, 5])}
+    consts["huge"] = np.float32(1e38)
     assert line in refusal(model(layers, **consts), InputError)
 
 

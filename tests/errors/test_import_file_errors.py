@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,33 @@ def test_a_graph_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "graph.txt"
     path.write_bytes(b"\xff\xfe\xfd")
     assert file_error(path) == f"{path}: cannot be read; allowed: the text form of a graph"
+
+
+def test_files_without_outputs_or_of_impossible_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+
+    def error(change: Callable[[Any], None]) -> str:
+        proto = model([quant("x", "q"), node("Conv", "q w", "c"), quant("c", "y")], w=WEIGHT)
+        change(proto.graph)
+        onnx.save(proto, str(path))
+        return file_error(path).replace(str(path), "FILE")
+
+    found = error(lambda graph: graph.ClearField("output"))
+    assert found == "FILE: a model without outputs; allowed: at least one output; try: export it again"
+    found = error(lambda graph: graph.node[1].ClearField("output"))
+    assert found.endswith(": a Conv node without outputs; allowed: at least one output")
+
+    def enlarge(graph: Any) -> None:
+        graph.input[0].type.tensor_type.shape.dim[3].dim_value = 10**9
+
+    limit = "at most 67,108,864; try: export with the sizes of real frames"
+    assert error(enlarge) == f"input x: an input of 8,000,000,000 elements; allowed: {limit}"
+
+    def retype(graph: Any) -> None:
+        graph.initializer[3].data_type = 99
+
+    expected = "numbers of the unknown type 99; allowed: a type of the ONNX standard; try: export it again"
+    assert error(retype) == f"constant w: {expected}"
 
 
 # -- Python functions ----------------------------------------------------------------------------------------
