@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from codesign.errors import InputError, ToolError, UnsupportedError
+from codesign.errors import Diagnostic, InputError, ToolError, UnsupportedError, raise_all
 from codesign.frontend.context import Probe
 from codesign.frontend.imported import Imported
+from codesign.frontend.names import layer_name, module_path
 from codesign.frontend.onnx import convert
 from codesign.ir.types import RealArray
 
@@ -44,9 +45,10 @@ def import_brevitas(module: Any, example: Any, where: str = "") -> Imported:
     except Exception as error:
         raise InputError.at(where, *_does_not_run(error)) from error
     model = _export(torch, module, examples, where)
-    paths = {name for name, _ in module.named_modules(remove_duplicate=False)}
-    graph, ctx = convert(model, where, paths)
-    return Imported(graph, TorchSource(module), (*notes, *ctx.notes), tuple(ctx.probes))
+    modules = dict(module.named_modules(remove_duplicate=False))
+    _restore_one_bit(model, modules)
+    graph, ctx = convert(model, where, set(modules))
+    return Imported(graph, TorchSource(module), (*notes, *ctx.notes), tuple(ctx.probes), ctx.layouts)
 
 
 def _torch() -> Any:
@@ -88,6 +90,40 @@ def _export(torch: Any, module: Any, examples: tuple[Any, ...], where: str) -> A
             "layers that Brevitas exports to QONNX",
             "export_qonnx(module, args=example, dynamo=False) shows the whole error",
         ) from error
+
+
+def _restore_one_bit(model: Any, modules: Mapping[str, Any]) -> None:
+    """BipolarQuant becomes the Quant to 0 and 1 that the module computes.
+
+    Brevitas exports every quantiser of one bit as BipolarQuant (-1 and +1), also those of integers. Raises
+    UnsupportedError for signed and narrow ones: QONNX has no quantiser to -1 and 0, or to 0 alone.
+    """
+    from brevitas.core.quant.int_base import DecoupledIntQuant, IntQuant
+    from onnx import helper, numpy_helper
+
+    wrong, constants = [], ("codesign/zero_point", "codesign/one_bit")
+    for node in model.graph.node:
+        proxy = modules.get(module_path(node.name, modules)) if node.op_type == "BipolarQuant" else None
+        if proxy is None or not any(isinstance(part, (IntQuant, DecoupledIntQuant)) for part in proxy.modules()):
+            continue
+        if proxy.is_signed or proxy.is_narrow_range:
+            values = "of which 0 is the only value" if proxy.is_narrow_range else "whose values are -1 and 0"
+            wrong.append(
+                Diagnostic(
+                    layer_name(node.name, node.op_type, node.output[0], modules),
+                    f"a 1-bit quantiser of integers, {values}",
+                    "one to 0 and 1 (unsigned), one to -1 and +1, or 2 bits",
+                    "SignedBinaryWeightPerTensorConst or SignedBinaryActPerTensorConst of brevitas.quant",
+                )
+            )
+            continue
+        node.op_type = "Quant"
+        node.input.extend(constants)
+        attributes = {"signed": 0, "narrow": 0, "rounding_mode": str(proxy.rounding_mode).upper()}
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+    raise_all(UnsupportedError, wrong)
+    for name, value in zip(constants, (0.0, 1.0), strict=True):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, dtype=np.float32), name))
 
 
 def _does_not_run(error: Exception) -> tuple[str, str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import gcd, lcm
 
@@ -141,7 +142,6 @@ def output_port(ctx: Context, name: str, real: Real, quants: dict[str, Quant]) -
     if real.is_clipped:
         hint = "a QuantReLU, or the output without the ReLU or Clip"
         raise Refusal("an output that is clipped but not quantised", "a quantised output", hint)
-    real = _in_order(ctx, name, real)
     a, b = real.only.a, real.b
     value = real.value
     if (a == 0).any():
@@ -149,10 +149,12 @@ def output_port(ctx: Context, name: str, real: Real, quants: dict[str, Quant]) -
     ratios = b / a
     if value.adjustable and any(ratios) and all(r.denominator == 1 for r in ratios):
         value.add_bias(np.broadcast_to(np.array([int(r) for r in ratios], dtype=np.int64), value.channels))
-        b = constant(0)
-    quant = meaning(a, b)
-    value = _own(ctx, name, value, quant, quants)
+        real = replace(real, b=constant(0))
+    real = _in_order(ctx, name, real)
+    quant = meaning(real.only.a, real.b)
+    value = _own(ctx, name, real.value, quant, quants)
     quants[value.name] = quant
+    ctx.layouts[value.name] = real.layout
     axes = _source_axes(real)
     return Port(value.name, None, () if axes == tuple(range(len(axes))) else axes)
 
@@ -172,19 +174,22 @@ def _in_order(ctx: Context, name: str, real: Real) -> Real:
     """The output in the user's shape where a reshape alone achieves it."""
     if (real.layout.reshape(-1) == np.arange(real.layout.size)).all():
         return real.reshaped(ctx.builder, real.shape or (1,), name)
-    moved = np.moveaxis(real.layout, 0, -1)
-    if moved.shape != real.value.shape and (moved.reshape(-1) == np.arange(moved.size)).all():
-        real = real.reshaped(ctx.builder, moved.shape, name)  # such as the row of height 1 that a Conv1d works on
-    if _source_axes(real) == ():
-        ctx.notes.append(
-            f"output {name}: given as {real.value.shape} (channels last), the model flattens it channels first"
-        )
+    moved = _channels_last(real)
+    if (moved.reshape(-1) == np.arange(moved.size)).all():
+        return real.reshaped(ctx.builder, moved.shape, name)
+    order = "flattens it channels first" if len(real.shape) == 1 else f"gives it as {real.shape} in another order"
+    ctx.notes.append(f"output {name}: given as {real.value.shape} (channels last), the model {order}")
     return real
+
+
+def _channels_last(real: Real) -> IntArray:
+    """The layout of a tensor with channels, these moved last; of any other as it is."""
+    return np.moveaxis(real.layout, 0, -1) if real.layout.ndim > 1 else real.layout
 
 
 def _source_axes(real: Real) -> tuple[int, ...]:
     """source_axes of an output whose user's tensor has its channels first; () when it has the graph's order."""
-    moved = np.moveaxis(real.layout, 0, -1) if real.layout.ndim > 1 else real.layout
+    moved = _channels_last(real)
     if moved.shape == real.value.shape and (moved.reshape(-1) == np.arange(moved.size)).all() and moved.ndim > 1:
         rank = moved.ndim
         return (*range(1, rank), 0)

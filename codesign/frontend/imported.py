@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from codesign.frontend.context import Probe
 from codesign.ir.graph import Graph
-from codesign.ir.types import RealArray
+from codesign.ir.types import IntArray, RealArray
 
 
 class SourceModel(Protocol):
@@ -30,10 +30,12 @@ class SourceModel(Protocol):
 class Imported:
     """graph: the integer graph; source: the model it came from (None for a graph file); notes: sentences for the user.
 
-    probes  the quantisers, where the golden evaluation can be compared with the source
+    probes   the quantisers, where the golden evaluation can be compared with the source
+    layouts  for outputs by name: where the elements of the user's tensor are in the graph's, row-major, as an index
     """
 
     graph: Graph
     source: SourceModel | None = None
     notes: tuple[str, ...] = ()
     probes: tuple[Probe, ...] = ()
+    layouts: Mapping[str, IntArray] = field(default_factory=dict)

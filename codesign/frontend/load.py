@@ -52,7 +52,7 @@ def _from_onnx(path: Path) -> Imported:
 
     model = read_model(path)
     graph, ctx = convert(model, str(path))
-    return Imported(graph, OnnxSource(model), tuple(ctx.notes), tuple(ctx.probes))
+    return Imported(graph, OnnxSource(model), tuple(ctx.notes), tuple(ctx.probes), ctx.layouts)
 
 
 def _from_text(path: Path) -> Imported:
