@@ -106,11 +106,6 @@ class Design:
     def _readers(self) -> dict[str, Layer]:
         return {name: layer for layer in self.layers for name in layer.inputs}
 
-    @property
-    def input_lanes(self) -> int:
-        """Elements per beat at the input."""
-        return self.streams[self.input].lanes
-
     def resources(self, fabric: Fabric) -> Resources:
         """Predicted use of the whole design, with the counter of cs_frame_end."""
         return sum((layer.resources(fabric) for layer in self.layers), counter(self.streams[self.output].beats))

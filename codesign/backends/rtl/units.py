@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from codesign.ir.graph import Graph, Node
-from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, Pad, Requant, Reshape, Threshold
+from codesign.ir.ops import ArgMax, AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, Pad, Requant, Reshape, Threshold
 from codesign.ir.types import TensorType
 from codesign.schedule import Fold
 
@@ -204,8 +204,3 @@ def resolve_output(graph: Graph, name: str) -> str:
     while graph.is_computed(name) and isinstance(graph.node(name).op, Reshape):
         name = graph.node(name).inputs[0]
     return name
-
-
-def is_elementwise(unit: Unit) -> bool:
-    """Whether the unit works on single elements, so that its lanes are free to follow its neighbours."""
-    return isinstance(unit.head.op, Add | Threshold | Requant)
