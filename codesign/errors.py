@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class CodesignError(Exception):
         super().__init__("\n".join(str(d) for d in diagnostics))
 
     @classmethod
-    def at(cls, where: str, found: str, allowed: str = "", hint: str = "") -> CodesignError:
+    def at(cls, where: str, found: str, allowed: str = "", hint: str = "") -> Self:
         return cls(Diagnostic(where, found, allowed, hint))
 
 

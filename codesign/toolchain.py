@@ -17,6 +17,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -106,7 +107,26 @@ def _fst() -> Tool:
     return Tool("fst", (), "", needed_for, install, found="no zlib.h or no lz4.h")
 
 
-_FINDERS: Mapping[str, Callable[[], Tool]] = {"c++": _compiler, "verilator": _verilator, "fst": _fst}
+def _vela() -> Tool:
+    """Vela's compiler core in a Python process of its own: it is C++ that may crash."""
+    needed_for, install = "Ethos-U", "pip install 'codesign[ethosu]'"
+    try:
+        found = importlib.util.find_spec("ethosu.regor")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        return Tool("vela", (), "", needed_for, install, found="no Python package `ethos-u-vela`")
+    worker = Path(__file__).parent / "backends" / "ethosu" / "worker.py"
+    version = importlib.metadata.version("ethos-u-vela")
+    return Tool("vela", (sys.executable, "-P", str(worker)), version, needed_for, install)
+
+
+_FINDERS: Mapping[str, Callable[[], Tool]] = {
+    "c++": _compiler,
+    "verilator": _verilator,
+    "fst": _fst,
+    "vela": _vela,
+}
 
 
 def survey() -> list[Tool]:
