@@ -1,8 +1,8 @@
 """Hardware co-design for quantised neural networks: a model in, bit-exact and cycle-exact deliverables out.
 
-    graph = codesign.load("model.onnx")
-    report = codesign.compile(graph, "pynq-z2", "out", require=["fps>=10000"])
-    result = codesign.simulate("out", frames=100)
+graph = codesign.load("model.onnx")
+report = codesign.compile(graph, "pynq-z2", "out", require=["fps>=10000"])
+result = codesign.simulate("out", frames=100)
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The table of supported operators, made from the code: what is imported, what each backend builds.
 
-    python -m codesign.testing.operators README.md      writes it between its markers in a file
+python -m codesign.testing.operators README.md      writes it between its markers in a file
 """
 
 from __future__ import annotations

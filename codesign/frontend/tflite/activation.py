@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codesign.frontend.problems import Refusal, bad
-from codesign.frontend.tflite.context import Layer
+from codesign.frontend.tflite.context import Layer, frame
 from codesign.frontend.tflite.params import DTYPES, Params, limits, quantize_multiplier, rescale
-from codesign.ir.ops import Softmax
+from codesign.ir.ops import ArgMax, Requant, Rounding, Softmax
 from codesign.ir.ops.fixed_point import rounding_divide_by_pot
 from codesign.ir.types import IntArray, TensorType
 
@@ -80,17 +80,52 @@ def softmax(layer: Layer) -> None:
     layer.final(op, [value])
 
 
+def arg_max(layer: Layer) -> None:
+    """ARG_MAX along the last axis: reference_ops::ArgMinMax (internal/reference/arg_min_max.h), the first of equals."""
+    shape = layer.tensor(0).shape
+    (axis,) = layer.integers(1, "the axis of ARG_MAX", 1)
+    if layer.axis(axis, shape) != len(layer.type(layer.value(0)).shape) - 1:
+        raise Refusal(f"an ARG_MAX along axis {axis} of {shape}", "the last axis")
+    index = layer.emit(ArgMax(), [layer.value(0)], "index")
+    layer.ctx.values[layer.op.outputs[0]] = layer.reshaped(index, frame(layer.result().shape), "reduced")
+
+
+def cast(layer: Layer) -> None:
+    """CAST of int8 to int16: the same integers (kernels/cast.cc), in a type whose zero point is 0."""
+    if layer.tensor(0).kind != "int8" or layer.result().kind != "int16":
+        raise Refusal(f"a CAST of {layer.tensor(0).kind} to {layer.result().kind}", "int8 to int16")
+    one, zero = np.array([1]), np.array([0])
+    layer.final(Requant(layer.out.dtype, Rounding.HALF_UP), [layer.value(0)], multiplier=one, shift=zero)
+
+
 # -- tables ----------------------------------------------------------------------------------------------------------
 
 
 def logistic(layer: Layer) -> None:
     """LOGISTIC of int8: a table of 1 / (1 + exp(-x)) in single precision, LUTPopulateInt8 (internal/common.h)."""
-    _tabulated(layer, lambda x: np.float32(1) / (np.float32(1) + _exactly_rounded(np.exp, -x)))
+    _tabulated(layer)
 
 
 def tanh(layer: Layer) -> None:
     """TANH of int8: a table of tanh(x) in single precision, LUTPopulateInt8 (internal/common.h)."""
-    _tabulated(layer, lambda x: _exactly_rounded(np.tanh, x))
+    _tabulated(layer)
+
+
+def hard_swish(layer: Layer) -> None:
+    """HARD_SWISH of int8: a table of x * relu6(x + 3) / 6 as reference_ops::HardSwish computes it in 16 bits.
+
+    Source: internal/reference/hard_swish.h, prepared by kernels/activations.cc. The input times 128 is multiplied
+    by s_x / (128 s_y), rounded; relu6(x + 3) / 6 is a Q0.15 number from s_x / 128 over 3 / 2^15, saturated; their
+    product is truncated, then shifted right, rounding half away from zero.
+    """
+    _tabulated(layer)
+
+
+def _tabulated(layer: Layer) -> None:
+    value, x = layer.x()
+    if x.dtype != layer.out.dtype or x.dtype != DTYPES["int8"]:
+        raise Refusal(f"{layer.op.name} of {x.dtype} to {layer.out.dtype}", "int8 to int8")
+    layer.table_result(value, TABLES[layer.op.name](x, layer.out))
 
 
 _Single = NDArray[np.float32]
@@ -102,33 +137,25 @@ def _exactly_rounded(function: Callable[[NDArray[np.float64]], NDArray[np.float6
         return function(x.astype(np.float64)).astype(np.float32)
 
 
-def _tabulated(layer: Layer, function: Callable[[_Single], _Single]) -> None:
+def _populated(function: Callable[[_Single], _Single], x: Params, out: Params) -> IntArray:
     """round_half_away(f((x - zero_x) * s_x) * (1 / s_y)) + zero_y for every x, all in single precision."""
-    value, x = layer.x()
-    out = layer.out
-    domain = _domain(layer, x, out)
+    domain = np.arange(x.dtype.lo, x.dtype.hi + 1)
     real = x.single * (domain - x.zero_point).astype(np.float32)
     rescaled = function(real) * (np.float32(1) / out.single)
     rounded = np.sign(rescaled) * np.floor(np.abs(rescaled).astype(np.float64) + 0.5) + out.zero_point
-    layer.table_result(value, np.clip(rounded, out.dtype.lo, out.dtype.hi).astype(np.int64))
+    return np.asarray(np.clip(rounded, out.dtype.lo, out.dtype.hi), dtype=np.int64)
 
 
-def _domain(layer: Layer, x: Params, out: Params) -> IntArray:
-    if x.dtype != out.dtype or x.dtype != DTYPES["int8"]:
-        raise Refusal(f"{layer.op.name} of {x.dtype} to {out.dtype}", "int8 to int8")
-    return np.arange(x.dtype.lo, x.dtype.hi + 1)
+def _logistic_table(x: Params, out: Params) -> IntArray:
+    return _populated(lambda r: np.float32(1) / (np.float32(1) + _exactly_rounded(np.exp, -r)), x, out)
 
 
-def hard_swish(layer: Layer) -> None:
-    """HARD_SWISH of int8: a table of x * relu6(x + 3) / 6 as reference_ops::HardSwish computes it in 16 bits.
+def _tanh_table(x: Params, out: Params) -> IntArray:
+    return _populated(lambda r: _exactly_rounded(np.tanh, r), x, out)
 
-    Source: internal/reference/hard_swish.h, prepared by kernels/activations.cc. The input times 128 is multiplied
-    by s_x / (128 s_y), rounded; relu6(x + 3) / 6 is a Q0.15 number from s_x / 128 over 3 / 2^15, saturated; their
-    product is truncated, then shifted right, rounding half away from zero.
-    """
-    value, x = layer.x()
-    out = layer.out
-    fine = (_int16(_domain(layer, x, out) - x.zero_point)) << 7
+
+def _hard_swish_table(x: Params, out: Params) -> IntArray:
+    fine = (_int16(np.arange(x.dtype.lo, x.dtype.hi + 1) - x.zero_point)) << 7
     hires = np.float32(1 / 128) * x.single
     output, output_exponent = _half_multiplier(float(hires / out.single))
     reluish, exponent = _half_multiplier(float(hires / np.float32(3.0 / 32768.0)))
@@ -145,7 +172,15 @@ def hard_swish(layer: Layer) -> None:
     product = gate * preshift
     y = _int16(np.where(product < 0, -(-product >> 15), product >> 15))
     y = rounding_divide_by_pot(y, -output_exponent) + out.zero_point
-    layer.table_result(value, np.clip(y, out.dtype.lo, out.dtype.hi))
+    return np.asarray(np.clip(y, out.dtype.lo, out.dtype.hi))
+
+
+TABLES: Mapping[str, Callable[[Params, Params], IntArray]] = {
+    "LOGISTIC": _logistic_table,
+    "TANH": _tanh_table,
+    "HARD_SWISH": _hard_swish_table,
+}
+"""The operators of int8 that are tables: the stored result for every stored input, in order."""
 
 
 def _int16(values: IntArray) -> IntArray:

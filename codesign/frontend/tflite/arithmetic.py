@@ -17,12 +17,25 @@ _INT32 = IntType(32, True)
 
 
 @dataclass(frozen=True, eq=False)
-class _Sum:
+class Summation:
     """round(round((a - zero_a) * 2^left * factor_a) + round((b - zero_b) * 2^left * factor_b)) * factor_y)."""
 
     left: int
     factors: tuple[Rescale, Rescale]
     result: Rescale
+
+    @classmethod
+    def of(cls, a: Params, b: Params, out: Params, sign: int, left: int) -> Summation:
+        """What kernels/add.cc and sub.cc prepare from the scales; sign -1: SUB. Refusal for scales too far apart."""
+        twice = 2 * max(a.scale, b.scale)
+        total = twice / ((1 << left) * out.scale)
+        if total >= 1:
+            name = "ADD" if sign > 0 else "SUB"
+            allowed = f"more than {twice / (1 << left):g}, which the kernel demands"
+            raise bad(f"{name} to the scale {out.scale:g}", allowed)
+        second = rescale(b.scale / twice)
+        second = Rescale(sign * second.multiplier, second.shift, second.rounding)
+        return cls(left, (rescale(a.scale / twice), second), rescale(total))
 
 
 def add(layer: Layer) -> None:
@@ -48,16 +61,7 @@ def _sum(layer: Layer, sign: int) -> None:
         found = f"{layer.op.name} of int16 with power-of-two scales and pot_scale_int16"
         raise Refusal(found, "pot_scale_int16=false", "convert again with a newer TensorFlow")
     left = 15 if wide else 20
-    twice = 2 * max(a.scale, b.scale)
-    total = twice / ((1 << left) * out.scale)
-    if total >= 1:
-        raise bad(
-            f"{layer.op.name} to the scale {out.scale:g}",
-            f"more than {twice / (1 << left):g}, which the kernel demands",
-        )
-    second = rescale(b.scale / twice)
-    second = Rescale(sign * second.multiplier, second.shift, second.rounding)
-    by = _Sum(left, (rescale(a.scale / twice), second), rescale(total))
+    by = Summation.of(a, b, out, sign, left)
 
     def scaled(index: int, params: Params, q: IntArray) -> IntArray:
         return by.factors[index]((q - params.zero_point) << left)

@@ -19,7 +19,9 @@ from codesign.ir.types import TensorType
 
 HANDLERS: Mapping[str, Handler] = {
     "ADD": arithmetic.add,
+    "ARG_MAX": activation.arg_max,
     "AVERAGE_POOL_2D": spatial.average_pool,
+    "CAST": activation.cast,
     "CONCATENATION": shape.concatenation,
     "CONV_2D": linear.conv,
     "DEPTHWISE_CONV_2D": linear.depthwise,

@@ -99,7 +99,7 @@ class LiteRtSource:
 def _real(tensor: Tensor, values: Any) -> RealArray:
     """The real numbers behind LiteRT's integers; (N, …) without the model's batch of one."""
     batchless: RealArray = values[:, 0] if len(tensor.shape) > 1 and tensor.shape[0] == 1 else values
-    if tensor.kind == "float32":
+    if tensor.kind in ("float32", "int32", "int64"):  # real, or an index
         return batchless.astype(np.float64)
     params = params_of(tensor)
     return (batchless.astype(np.float64) - params.zero_point) * params.scale

@@ -76,16 +76,21 @@ def mean(layer: Layer) -> None:
     image = layer.reshaped(value, (int(np.prod(before)), n, int(np.prod(after))), "rows")
     total = layer.emit(AvgPool2d((1, n), (1, n)), [image], "sum")
     total = layer.exact(total, 1, -n * x.zero_point, "centred")
-    m, exponent = quantize_multiplier(x.scale / layer.out.scale)
+    by = mean_rescale(x.scale, layer.out.scale, n)
+    total = layer.reshaped(total, frame(layer.result().shape), "shaped")
+    layer.rescaled_result(total, by, (layer.out.dtype.lo, layer.out.dtype.hi))
+
+
+def mean_rescale(x_scale: float, out_scale: float, n: int) -> Rescale:
+    """The factor of MEAN between the centred sum of n values and the result; see `mean`."""
+    m, exponent = quantize_multiplier(x_scale / out_scale)
     shift = min(n.bit_length() - 1, 32, 31 + exponent)
-    by = Rescale(
+    return Rescale(
         np.array([(m << shift) // n]),
         np.array([31 - exponent + shift]),
         Rounding.TFLITE_DOUBLE,
         max(0, exponent - shift),
     )
-    total = layer.reshaped(total, frame(layer.result().shape), "shaped")
-    layer.rescaled_result(total, by, (layer.out.dtype.lo, layer.out.dtype.hi))
 
 
 def pad(layer: Layer) -> None:
@@ -121,13 +126,14 @@ def resize_nearest(layer: Layer) -> None:
     layer.expect_same_scale()
     sizes = layer.integers(1, "the size", 2)
     rows, columns = (
-        _nearest(size, out, bool(layer.option("align_corners")), bool(layer.option("half_pixel_centers")))
+        nearest(size, out, bool(layer.option("align_corners")), bool(layer.option("half_pixel_centers")))
         for size, out in zip(layer.tensor(0).shape[1:3], sizes, strict=True)
     )
     layer.final(Take(1, columns), [layer.emit(Take(0, rows), [value], "rows")])
 
 
-def _nearest(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> tuple[int, ...]:
+def nearest(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> tuple[int, ...]:
+    """The pixel that each of `out` pixels reads along an axis of `size`; see `resize_nearest`."""
     if out < 1:
         raise bad(f"a size of {out}", "1 or more")
     corners = align_corners and out > 1

@@ -25,6 +25,25 @@ OPERATORS: dict[str, type[Op]] = {
 }  # fmt: skip
 
 __all__ = [
-    "OPERATORS", "Add", "Arg", "ArgMax", "AvgPool2d", "Concat", "Conv2d", "Dense", "Lookup", "MaxPool2d", "Mul", "Op",
-    "OpError", "Pad", "Requant", "Reshape", "Rounding", "Softmax", "Take", "Threshold", "Work",
+    "OPERATORS",
+    "Add",
+    "Arg",
+    "ArgMax",
+    "AvgPool2d",
+    "Concat",
+    "Conv2d",
+    "Dense",
+    "Lookup",
+    "MaxPool2d",
+    "Mul",
+    "Op",
+    "OpError",
+    "Pad",
+    "Requant",
+    "Reshape",
+    "Rounding",
+    "Softmax",
+    "Take",
+    "Threshold",
+    "Work",
 ]

@@ -111,9 +111,7 @@ def output_extent(size: int, kernel: int, stride: int, before: int = 0, after: i
     return span // stride + 1
 
 
-def windows(
-    x: Values, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)
-) -> Values:
+def windows(x: Values, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Values:
     """All windows of a batch of images, as a view: (N, H, W, C) -> (N, OH, OW, C, KH, KW)."""
     span = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     view = np.lib.stride_tricks.sliding_window_view(x, span, axis=(1, 2))  # type: ignore[call-overload]

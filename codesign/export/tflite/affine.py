@@ -1,0 +1,237 @@
+"""The weight scale, bias and weight factor with which a TFLite kernel computes a given function of its sum.
+
+A kernel computes, per output channel c, from the sum A of products (x - zero_x) * w,
+
+    q = clamp(round((k*A + B) * M) + zero_y),    M = scale_x * scale_w / scale_y in 32 bits, rounded twice,
+
+where k multiplies the weights (low-bit weights leave room in 8 bits), B is the int32 bias, and scale_w is ours to
+choose. A function of A given by levels, q >= j exactly when A >= T[j], is equal to it when for every level that
+occurs (h = j - zero_y - 1/2)
+
+    (k*T[j] + B) * M >= h   and   (k*(T[j] - 1) + B) * M < h:
+
+the line w*h - b, w = 1/(k*M) and b = B/k, runs between the points (h, T - 1) and (h, T). Of all such lines the one
+with the most room is taken, rounded to an integer B and a float32 scale_w, and proved with the kernel's own rounding
+at both sides of every level; the smallest k that can be proved wins, since small weights compress best.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.frontend.problems import Refusal
+from codesign.frontend.tflite.params import Params, rescale, rescale_wide
+from codesign.ir.ops.rescale import round_shift
+from codesign.ir.types import IntArray
+
+_INT32_MAX = (1 << 31) - 1
+_SEARCH_STEPS = 80  # of a ternary search: the bracket shrinks by (2/3)^80, below the resolution of float64
+_NEIGHBOURS = (0, 1, -1, 2, -2)
+
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Realisation:
+    """factor (C,): what the weights are multiplied by; bias (C,); scale (C,): of the weights, float32 values."""
+
+    factor: IntArray
+    bias: IntArray
+    scale: Reals
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """What a kernel has to compute: q >= targets[i] exactly when A >= at[c, i]; A runs from lo[c] to hi[c].
+
+    A target at or below `low` is always reached, one above `high` never: the kernel's clamp sees to these.
+    """
+
+    at: IntArray
+    targets: IntArray
+    lo: IntArray
+    hi: IntArray
+    low: int
+    high: int
+
+
+def same_multiplier(multiplier: IntArray, shift: IntArray, x: Params, out: Params, per_tensor: bool) -> Reals | None:
+    """The weight scales (1 or C) from which the kernel derives exactly these multipliers and shifts; None without any.
+
+    per_tensor  FULLY_CONNECTED with one scale, which rounds scale_x * scale_w to float32 first
+    """
+    wide = x.dtype.bits == 16
+    m, s = np.broadcast_arrays(multiplier, shift)
+    if per_tensor and len(set(zip(m.tolist(), s.tolist(), strict=True))) > 1:
+        return None
+    m, s = (m[:1], s[:1]) if per_tensor else (m, s)
+    ideal = m.astype(np.float64) / np.exp2(s.astype(np.float64)) * out.scale / x.scale
+    found = np.zeros(m.shape)
+    open_ = np.ones(m.shape, dtype=bool)
+    for step in _NEIGHBOURS:
+        scale = _neighbour(ideal, step)
+        reals = _reals(x, scale.astype(np.float64), out, per_tensor)
+        if not np.isfinite(reals).all() or (reals >= 1 << (15 if wide else 31)).any():
+            return None
+        by = rescale_wide(reals.tolist()) if wide else rescale(reals.tolist())
+        hit = open_ & (by.multiplier == m) & (by.shift == s)
+        found[hit] = scale[hit]
+        open_ &= ~hit
+        if not open_.any():
+            return found
+    return None
+
+
+def _reals(x: Params, scale: Reals, out: Params, single_product: bool) -> Reals:
+    """The factor between sum and result as the kernel computes it from float32 scales."""
+    product = (x.single * scale.astype(np.float32)).astype(np.float64) if single_product else x.scale * scale
+    return np.asarray(product / out.scale)
+
+
+def _neighbour(ideal: Reals, step: int) -> NDArray[np.float32]:
+    """The float32 nearest to each number, or one `step` away."""
+    scale = ideal.astype(np.float32)
+    for _ in range(abs(step)):
+        scale = np.nextafter(scale, np.float32(np.inf if step > 0 else 0))
+    return scale
+
+
+def realise(
+    levels: Levels, most_factor: IntArray, x: Params, out: Params, matrix: bool = False
+) -> Realisation | IntArray:
+    """The realisation for all channels, or the channels that have none.
+
+    most_factor  (C,): the largest k for which the weights still fit
+    matrix       the kernel is FULLY_CONNECTED, which with a single scale rounds scale_x * scale_w to float32 first
+    """
+    single_product = matrix and levels.lo.size == 1
+    bounds = _Bounds.of(levels, out.zero_point)
+    omega = _best_slope(bounds)
+    low, high = bounds.offsets(omega)
+    centre = _centre(low, high)
+    channels = levels.lo.size
+    factor, bias, scale = np.ones(channels, np.int64), np.zeros(channels, np.int64), np.zeros(channels)
+    left = np.flatnonzero(low <= high)
+    for k in range(1, int(most_factor.max(initial=0)) + 1):
+        for rounding in (np.rint, np.floor, np.ceil):
+            rows = left[most_factor[left] >= k]
+            if not rows.size:
+                break
+            b = rounding(k * centre[rows]).astype(np.int64)
+            slope = bounds.rows(rows).slope(b / k, omega[rows])
+            single = (out.scale / (x.scale * k * slope)).astype(np.float32).astype(np.float64)
+            proved = _proved(levels, rows, k, b, _reals(x, single, out, single_product), x, out)
+            done = rows[proved]
+            factor[done], bias[done], scale[done] = k, b[proved], single[proved]
+            left = np.setdiff1d(left, done)
+    failed = np.union1d(left, np.flatnonzero(low > high))
+    return failed if failed.size else Realisation(factor, bias, scale)
+
+
+def _centre(low: Reals, high: Reals) -> Reals:
+    """The middle of low and high; next to the one that is finite where the other is not."""
+    low, high = np.where(np.isinf(low), high - 1, low), np.where(np.isinf(high), low + 1, high)
+    with np.errstate(invalid="ignore"):
+        middle = (low + high) / 2
+    return np.where(np.isfinite(middle), middle, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Bounds:
+    """The points that the line has to pass: not above `above` (C, L), strictly above `below` (C, L); inf: no point."""
+
+    h: Reals
+    above: Reals
+    below: Reals
+
+    @classmethod
+    def of(cls, levels: Levels, zero_point: int) -> _Bounds:
+        free_low, free_high = levels.targets <= levels.low, levels.targets > levels.high
+        lo, hi = levels.lo[:, None], levels.hi[:, None]
+        # A level that every sum reaches must still be reached by the smallest, unless the clamp sees to it.
+        above = np.where((levels.at <= hi) & ~free_low, np.maximum(levels.at, lo).astype(np.float64), np.inf)
+        below = np.where((levels.at > lo) & ~free_high, np.minimum(levels.at - 1, hi).astype(np.float64), -np.inf)
+        return cls(levels.targets - zero_point - 0.5, above, below)
+
+    def rows(self, channels: IntArray) -> _Bounds:
+        return _Bounds(self.h, self.above[channels], self.below[channels])
+
+    def offsets(self, omega: Reals) -> tuple[Reals, Reals]:
+        """The b between which w*h - b passes all points, for the slopes w (C,): low <= b <= high where there is one."""
+        line = omega[:, None] * self.h
+        return (line - self.above).max(axis=1), (line - self.below).min(axis=1)
+
+    def slope(self, b: Reals, fallback: Reals) -> Reals:
+        """The middle of the slopes w > 0 for which w*h - b passes all points; `fallback` where there is none."""
+        above, below = self.above + b[:, None], self.below + b[:, None]
+        positive = self.h > 0
+        least = np.where(positive, below, above) / self.h
+        most = np.where(positive, above, below) / self.h
+        with np.errstate(invalid="ignore"):
+            low = np.where(np.isnan(least), -np.inf, least).max(axis=1)
+            high = np.where(np.isnan(most), np.inf, most).min(axis=1)
+            middle = (np.maximum(low, 0) + high) / 2
+        usable = np.isfinite(middle) & (low <= high) & (middle > 0)
+        one_sided = np.isinf(high) & (low > 0)
+        return np.where(usable, middle, np.where(one_sided, 2 * low, fallback))
+
+
+def _best_slope(bounds: _Bounds) -> Reals:
+    """The slope w (C,) with the most room for b: the room is concave in w, so a ternary search finds it."""
+    finite = np.where(
+        np.isfinite(bounds.above), bounds.above, np.where(np.isfinite(bounds.below), bounds.below, np.nan)
+    )
+    with np.errstate(all="ignore"):
+        span = np.nanmax(finite, axis=1, initial=-np.inf) - np.nanmin(finite, axis=1, initial=np.inf)
+    span = np.where(np.isfinite(span), span, 0)
+    low = np.full(span.shape, 1e-6)
+    high = span + 2  # between two neighbouring targets there can be all sums, not more
+    for _ in range(_SEARCH_STEPS):
+        third = (high - low) / 3
+        first, second = low + third, high - third
+        better = _room(bounds, first) < _room(bounds, second)
+        low, high = np.where(better, first, low), np.where(better, high, second)
+    return np.where(np.isinf(_room(bounds, np.ones(low.shape))), 1.0, (low + high) / 2)
+
+
+def _room(bounds: _Bounds, omega: Reals) -> Reals:
+    low, high = bounds.offsets(omega)
+    with np.errstate(invalid="ignore"):
+        room = high - low
+    return np.where(np.isnan(room), np.inf, room)
+
+
+def _proved(
+    levels: Levels, channels: IntArray, k: int, bias: IntArray, reals: Reals, x: Params, out: Params
+) -> NDArray[np.bool_]:
+    """Whether the kernel with k, bias and factor, one for each channel, reaches every level exactly where it should."""
+    wide = x.dtype.bits == 16
+    limit = float(1 << (15 if wide else 31))
+    sane = np.isfinite(reals) & (reals < limit) & (np.abs(bias) <= _INT32_MAX)
+    reals = np.where(sane, reals, 0.5)
+    by = rescale_wide(reals.tolist()) if wide else rescale(reals.tolist())
+    lo, hi, at = levels.lo[channels][:, None], levels.hi[channels][:, None], levels.at[channels]
+    m, s, b = by.multiplier[:, None], by.shift[:, None], bias[:, None]
+    left = np.maximum(0, 31 - s)
+    largest = np.maximum(np.abs(k * lo + b), np.abs(k * hi + b)) << (0 if wide else left)
+    sane &= (largest <= _INT32_MAX).all(axis=1)
+
+    def kernel(sums: IntArray) -> IntArray:
+        product = np.where(sane[:, None], (k * sums + b) * m, 0)
+        return np.clip(round_shift(product, s, by.rounding) + out.zero_point, levels.low, levels.high)
+
+    reached = (at > hi) | (kernel(np.clip(at, lo, hi)) >= levels.targets)
+    missed = (at <= lo) | (kernel(np.clip(at - 1, lo, hi)) < levels.targets)
+    return np.asarray(sane & (reached & missed).all(axis=1))
+
+
+def widest(channels: IntArray, of: int) -> Refusal:
+    """The refusal for channels without a realisation."""
+    return Refusal(
+        f"{channels.size} of {of} channels whose function is no scale, offset and rounding as TFLite has them",
+        "a quantiser with a scale and an offset that 8-bit weights and a 32-bit bias can carry",
+        "codesign export MODEL -o FILE.tosa, whose rescaling is explicit",
+    )
