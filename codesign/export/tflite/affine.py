@@ -73,7 +73,7 @@ def same_multiplier(multiplier: IntArray, shift: IntArray, x: Params, out: Param
     open_ = np.ones(m.shape, dtype=bool)
     for step in _NEIGHBOURS:
         scale = _neighbour(ideal, step)
-        reals = _reals(x, scale.astype(np.float64), out, per_tensor)
+        reals = kernel_factors(x, scale.astype(np.float64), out, per_tensor)
         if not np.isfinite(reals).all() or (reals >= 1 << (15 if wide else 31)).any():
             return None
         by = rescale_wide(reals.tolist()) if wide else rescale(reals.tolist())
@@ -85,7 +85,7 @@ def same_multiplier(multiplier: IntArray, shift: IntArray, x: Params, out: Param
     return None
 
 
-def _reals(x: Params, scale: Reals, out: Params, single_product: bool) -> Reals:
+def kernel_factors(x: Params, scale: Reals, out: Params, single_product: bool) -> Reals:
     """The factor between sum and result as the kernel computes it from float32 scales."""
     product = (x.single * scale.astype(np.float32)).astype(np.float64) if single_product else x.scale * scale
     return np.asarray(product / out.scale)
@@ -108,27 +108,36 @@ def realise(
     matrix       the kernel is FULLY_CONNECTED, which with a single scale rounds scale_x * scale_w to float32 first
     """
     single_product = matrix and levels.lo.size == 1
-    bounds = _Bounds.of(levels, out.zero_point)
-    omega = _best_slope(bounds)
-    low, high = bounds.offsets(omega)
-    centre = _centre(low, high)
     channels = levels.lo.size
     factor, bias, scale = np.ones(channels, np.int64), np.zeros(channels, np.int64), np.zeros(channels)
-    left = np.flatnonzero(low <= high)
+    left = np.arange(channels)
+    rough = _best_slope(_Bounds.of(levels, left, out.zero_point, np.zeros(channels)))
     for k in range(1, int(most_factor.max(initial=0)) + 1):
+        rows = left[most_factor[left] >= k]
+        if not rows.size:
+            break
+        bounds = _Bounds.of(levels, rows, out.zero_point, _second_rounding(k * rough[rows], x))
+        omega = _best_slope(bounds)
+        centre = k * _centre(*bounds.offsets(omega))
         for rounding in (np.rint, np.floor, np.ceil):
-            rows = left[most_factor[left] >= k]
-            if not rows.size:
-                break
-            b = rounding(k * centre[rows]).astype(np.int64)
-            slope = bounds.rows(rows).slope(b / k, omega[rows])
+            b = rounding(centre).astype(np.int64)
+            slope = bounds.slope(b / k, omega)
             single = (out.scale / (x.scale * k * slope)).astype(np.float32).astype(np.float64)
-            proved = _proved(levels, rows, k, b, _reals(x, single, out, single_product), x, out)
-            done = rows[proved]
-            factor[done], bias[done], scale[done] = k, b[proved], single[proved]
-            left = np.setdiff1d(left, done)
-    failed = np.union1d(left, np.flatnonzero(low > high))
-    return failed if failed.size else Realisation(factor, bias, scale)
+            done = _proved(levels, rows, k, b, kernel_factors(x, single, out, single_product), x, out)
+            done &= np.isin(rows, left)
+            factor[rows[done]], bias[rows[done]], scale[rows[done]] = k, b[done], single[done]
+            left = np.setdiff1d(left, rows[done])
+    return left if left.size else Realisation(factor, bias, scale)
+
+
+def _second_rounding(slope: Reals, x: Params) -> Reals:
+    """By how much the second of the kernel's two roundings moves the place of a level, in results.
+
+    A multiplier M from 2^-(r+1) to 2^-r rounds first to multiples of 2^-r, then half away from zero to integers: the
+    result reaches j > 0 when x * M >= j - 1/2 - 2^-(r+1), and j <= 0 when x * M >= j - 1/2 + 2^-(r+1).
+    """
+    right = np.floor(np.log2(np.maximum(slope, 1e-9)))  # M = 1 / slope, so 2^-(r+1) <= M < 2^-r
+    return np.where((right > 0) & (x.dtype.bits <= 8), np.exp2(-right - 1), 0.0)
 
 
 def _centre(low: Reals, high: Reals) -> Reals:
@@ -141,23 +150,21 @@ def _centre(low: Reals, high: Reals) -> Reals:
 
 @dataclass(frozen=True, eq=False)
 class _Bounds:
-    """The points that the line has to pass: not above `above` (C, L), strictly above `below` (C, L); inf: no point."""
+    """The points that lines have to pass, all (C, L): not above `above`, strictly above `below`; infinite: no point."""
 
     h: Reals
     above: Reals
     below: Reals
 
     @classmethod
-    def of(cls, levels: Levels, zero_point: int) -> _Bounds:
+    def of(cls, levels: Levels, rows: IntArray, zero_point: int, moved: Reals) -> _Bounds:
         free_low, free_high = levels.targets <= levels.low, levels.targets > levels.high
-        lo, hi = levels.lo[:, None], levels.hi[:, None]
+        lo, hi, at = levels.lo[rows, None], levels.hi[rows, None], levels.at[rows]
         # A level that every sum reaches must still be reached by the smallest, unless the clamp sees to it.
-        above = np.where((levels.at <= hi) & ~free_low, np.maximum(levels.at, lo).astype(np.float64), np.inf)
-        below = np.where((levels.at > lo) & ~free_high, np.minimum(levels.at - 1, hi).astype(np.float64), -np.inf)
-        return cls(levels.targets - zero_point - 0.5, above, below)
-
-    def rows(self, channels: IntArray) -> _Bounds:
-        return _Bounds(self.h, self.above[channels], self.below[channels])
+        above = np.where((at <= hi) & ~free_low, np.maximum(at, lo).astype(np.float64), np.inf)
+        below = np.where((at > lo) & ~free_high, np.minimum(at - 1, hi).astype(np.float64), -np.inf)
+        j = levels.targets - zero_point
+        return cls(j - 0.5 + np.where(j > 0, -1.0, 1.0) * moved[:, None], above, below)
 
     def offsets(self, omega: Reals) -> tuple[Reals, Reals]:
         """The b between which w*h - b passes all points, for the slopes w (C,): low <= b <= high where there is one."""

@@ -36,7 +36,7 @@ _OPTIONS: Mapping[str, tuple[int, int, int]] = {
     "MUL": (21, 2, 4),
     "PAD": (22, 2, 3),
     "PADV2": (43, 2, 3),
-    "QUANTIZE": (89, 2, 3),
+    "QUANTIZE": (89, 2, 2),
     "RELU": (0, 2, 3),
     "RELU6": (0, 2, 3),
     "RELU_N1_TO_1": (0, 1, 1),

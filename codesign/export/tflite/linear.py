@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesign.export.tflite.affine import Levels, Realisation, realise, same_multiplier, widest
+from codesign.export.tflite.affine import Levels, Realisation, kernel_factors, realise, same_multiplier, widest
 from codesign.export.tflite.chain import Chain
 from codesign.export.tflite.context import VALID, Export, activation_for, padding_mode
 from codesign.export.tflite.cover import Kernel, clamp_of
@@ -51,10 +51,13 @@ def sum_of(export: Export, kernel: Kernel) -> Sum:
     op, graph = kernel.base.op, export.graph
     constants = [graph.consts[name].value for name in kernel.base.inputs if name in graph.consts]
     if isinstance(op, AvgPool2d):
-        channels = graph.type(kernel.tensors[0]).channels
-        # A window with one output has no use for a stride, and hardware has limits on it.
-        out = graph.type(kernel.base.name).shape
-        stride = (op.stride[0] if out[0] > 1 else 1, op.stride[1] if out[1] > 1 else 1)
+        height, width, channels = graph.type(kernel.tensors[0]).shape
+        # A window as large as the image has no use for a stride, and hardware has limits on it.
+        rest = (
+            height + op.padding[0] + op.padding[2] - op.kernel[0],
+            width + op.padding[1] + op.padding[3] - op.kernel[1],
+        )
+        stride = (op.stride[0] if rest[0] else 1, op.stride[1] if rest[1] else 1)
         ones = np.ones((channels, *op.kernel, 1), dtype=np.int64)
         zeros = np.zeros(channels, dtype=np.int64)
         return Sum(ones, zeros, stride, op.padding, channels, pad_value=op.pad_value)
@@ -98,8 +101,8 @@ def emit_sum(
         raise Refusal(f"weights from {low} to {high}", "at most 8 bits")
     if out.kind == "int16" and storage.kind == "int8":
         x, storage = _cast(export, kernel, x, storage)
-    if out.kind != storage.kind:
-        raise Refusal("a result of 8 bits from values of 16", "one width for inputs and results")
+    if out.kind == "int8" and storage.kind == "int16":
+        out = Storage("int16", out.offset - out.zero_point, out.scale, 0)  # QUANTIZE then adds the zero point
     dtype = export.graph.type(kernel.tensors[0]).dtype
     lo, hi = reach or (dtype.lo, dtype.hi)
     if any(made.padding) and made.pad_value != storage.zero:
@@ -108,7 +111,7 @@ def emit_sum(
         made = replace(made, padding=(0, 0, 0, 0))
     made = replace(made, bias=made.bias + storage.zero * made.weight.reshape(made.outputs, -1).sum(axis=1))
     found, activation = _realised(export, kernel, made, storage, out, (lo - storage.zero, hi - storage.zero))
-    _write(export, kernel, made, x, storage, found, activation, shape)
+    _write(export, kernel, made, x, storage, found, activation, shape, out)
 
 
 def _cast(export: Export, kernel: Kernel, x: int, storage: Storage) -> tuple[int, Storage]:
@@ -127,11 +130,9 @@ def _realised(
     The sum of the stored integers less their zero point, A, runs over `reach`; the graph's sum is A + made.bias.
     """
     chain = Chain.of(export.graph, kernel.chain, made.outputs)
-    exact = _as_it_is(export, kernel, chain, made, x, out)
+    exact = _own_rescaling(export, kernel, chain, made, x, out)
     if exact is not None:
         return exact
-    if out.kind == "int16":
-        raise Refusal("a rescaling to 16 bits that is not that of the kernels", "sums as they are, or TFLite's own")
     flat = made.weight.reshape(made.outputs, -1)
     ends = np.sort(np.stack([flat * reach[0], flat * reach[1]]), axis=0)
     if any(made.padding):  # a pixel outside the image adds nothing
@@ -139,6 +140,10 @@ def _realised(
     lo, hi = ends[0].sum(axis=1), ends[1].sum(axis=1)
     if int(np.abs(np.stack([lo, hi])).max()) >= 1 << 31:
         raise Refusal(f"sums up to {max(-lo.min(), hi.max())}", "sums of at most 32 bits")
+    if not chain.steps:
+        return _identity(made, x, out, lo, hi), NONE
+    if chain.out.bits > 8:
+        raise Refusal("a rescaling to 16 bits that is not that of the kernels", "sums as they are, or TFLite's own")
     levels, activation = _levels(chain, made.bias, lo, hi, out)
     largest = np.abs(flat).max(axis=1)
     found = realise(levels, np.maximum(1, 127 // np.maximum(largest, 1)), x.params, out.params, made.groups == 0)
@@ -147,19 +152,26 @@ def _realised(
     return replace(found, factor=found.factor * chain.sign), activation
 
 
-def _as_it_is(
+def _identity(made: Sum, x: Storage, out: Storage, lo: IntArray, hi: IntArray) -> Realisation:
+    """The sum as it is: a factor so close to 1 that the largest sums stay the same, and with them all smaller ones."""
+    by_tensor = made.groups == 0
+    scale = np.array([out.scale / x.scale]).astype(np.float32).astype(np.float64)
+    real = (kernel_factors(x.params, scale, out.params, by_tensor)).tolist()
+    by = rescale_wide(real) if out.kind == "int16" else rescale(real)
+    bias = made.bias + out.offset - out.zero_point  # the kernel adds the zero point, the graph the offset
+    ends = np.concatenate([lo + bias, hi + bias])
+    if not (by(ends) == ends).all():
+        raise Refusal("a sum whose scale no 32-bit multiplier carries as 1", "scales of a common size")
+    return Realisation(np.ones(made.outputs, dtype=np.int64), bias, scale)
+
+
+def _own_rescaling(
     export: Export, kernel: Kernel, chain: Chain, made: Sum, x: Storage, out: Storage
 ) -> tuple[Realisation, int] | None:
-    """Where the chain is a kernel's own rescaling, multiplier by multiplier, or nothing at all; else None."""
-    ones = np.ones(made.outputs, dtype=np.int64)
-    wide = out.kind == "int16"
+    """Where the chain is the kernel's own rescaling, multiplier by multiplier; else None."""
     if not chain.steps:
-        by = rescale_wide(1.0) if wide else rescale(1.0)
-        scale = same_multiplier(by.multiplier, by.shift, x.params, out.params, per_tensor=made.groups == 0)
-        if scale is None:
-            return None
-        # The kernel adds the zero point, the graph the offset.
-        return Realisation(ones, made.bias + out.offset - out.zero_point, scale), NONE
+        return None
+    wide = out.kind == "int16"
     first, *rest = chain.steps
     clamps = [clamp_of(export.graph, node) for node in kernel.chain[-len(rest) :]] if rest else []
     rounding = Rounding.HALF_UP if wide else Rounding.TFLITE_DOUBLE
@@ -180,13 +192,11 @@ def _as_it_is(
         activation, _, _ = activation_for(out, low, high, exactly=True)
     except Refusal:
         return None
-    return Realisation(ones, made.bias, scale), activation
+    return Realisation(np.ones(made.outputs, dtype=np.int64), made.bias, scale), activation
 
 
 def _levels(chain: Chain, bias: IntArray, lo: IntArray, hi: IntArray, out: Storage) -> tuple[Levels, int]:
     """The chain as levels of the kernel's sum, in stored integers, and the fused activation that helps most."""
-    if not chain.steps:
-        raise Refusal("a sum whose scale no 32-bit multiplier carries as 1", "scales of a common size")
     # In u = sign * t every function rises; t = A + bias runs from lo + bias to hi + bias.
     ends = np.sort(np.stack([chain.sign * (lo + bias), chain.sign * (hi + bias)]), axis=0)
     values = np.stack([chain(chain.sign * ends[0]), chain(chain.sign * ends[1])])
@@ -208,9 +218,9 @@ def _levels(chain: Chain, bias: IntArray, lo: IntArray, hi: IntArray, out: Stora
 
 def _write(
     export: Export, kernel: Kernel, made: Sum, x: int, storage: Storage, found: Realisation, activation: int,
-    shape: tuple[int, ...],
+    shape: tuple[int, ...], out: Storage,
 ) -> None:  # fmt: skip
-    """CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED."""
+    """CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED, to a tensor as `out` says; the kernel's value may have 8 bits."""
     name, file = kernel.node.name, export.file
     scale = found.scale if found.scale.size in (1, made.outputs) else found.scale[:1]
     weight = made.weight * found.factor.reshape(-1, 1, 1, 1)
@@ -244,5 +254,9 @@ def _write(
     bias_scale = (np.float32(storage.scale) * scale.astype(np.float32)).astype(np.float32)
     b = file.tensor(f"{name}.bias", bias.shape, kind, bias_scale, 0, 0, bias.astype(kind))
     output = export.result(kernel, shape)
-    export.emit(kernel, operator, [x, w, b], output, activation=activation, **options)
+    narrower = export.storage(name).kind != out.kind
+    sums = export.helper(f"{name}.wide", shape, out) if narrower else output
+    export.emit(kernel, operator, [x, w, b], sums, activation=activation, **options)
+    if narrower:
+        export.emit(kernel, "QUANTIZE", [sums], output)
     export.finish(kernel, output)

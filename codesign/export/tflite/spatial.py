@@ -24,6 +24,9 @@ def pool(export: Export, kernel: Kernel) -> None:
     mode = padding_mode(export.file.shape(x)[1:], op.kernel, op.stride, (1, 1), op.padding)
     if mode is None and isinstance(op, AvgPool2d):
         raise Refusal(f"a mean with padding {op.padding}", "the padding SAME of TFLite, or none")
+    if isinstance(op, AvgPool2d) and storage.offset and min(export.graph.type(name).dtype.lo, storage.offset) < 0:
+        found = f"a mean of values that are stored {storage.offset:+d}, where ties round the other way"
+        raise Refusal(found, "values whose stored integers have the same sign")
     if mode is None:  # what never wins: the smallest integer
         x = export.padded(kernel, x, storage, op.padding, storage.params.dtype.lo)
     clamp = clamp_behind(export, kernel)

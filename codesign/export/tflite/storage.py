@@ -3,9 +3,9 @@
 Kernels that only move or choose values (pooling, concatenation, reshaping, padding) demand one meaning of their inputs
 and results, so storage is decided for classes of values that such kernels connect.
 
-TFLite's kernels limit results to the whole type, or to what a fused activation leaves. A type of fewer bits, 0 … 15 for
-instance, therefore lies at the upper end of int8, where the type's own limit is its upper end, and a fused RELU at the
-zero point its lower one.
+TFLite's kernels limit results to the whole type, or to what a fused activation leaves. A type of fewer bits therefore
+lies at an end of int8, which limits it on that side, and a fused activation limits it on the other: 0 … 15 at the upper
+end, with RELU at the zero point; -4 … 3 at the upper end, with RELU_N1_TO_1 at the scale 1/4, which leaves -4 … 4.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from codesign.export.tflite.cover import Kernel, fits
 from codesign.frontend.tflite.params import DTYPES, Params
 from codesign.ir.graph import Graph
-from codesign.ir.ops import Add, AvgPool2d, Concat, Conv2d, MaxPool2d, Pad, Requant, Softmax, Take, Threshold
+from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, MaxPool2d, Pad, Requant, Softmax, Take, Threshold
 from codesign.ir.types import Quant
 
 
@@ -44,7 +44,8 @@ class Storage:
 
 def storages(graph: Graph, kernels: Sequence[Kernel]) -> dict[str, Storage]:
     """The storage of every input and every kernel's value; those that no tensor holds are left out."""
-    names = [port.name for port in graph.inputs] + [kernel.node.name for kernel in kernels]
+    tensors = [k.node.name for k in kernels if k.base is None or not isinstance(k.base.op, ArgMax)]  # indices are int32
+    names = [port.name for port in graph.inputs] + tensors
     classes = _classes(graph, names, kernels)
     found = {}
     for members in classes:
@@ -112,12 +113,9 @@ def _storage(graph: Graph, members: set[str], makers: Sequence[Kernel], kernels:
     limited = any(isinstance(n.op, Requant | Threshold) for k in makers if not keeps_meaning(k) for n in k.chain)
     offset = 0 if lo >= -128 and hi <= 127 else -128 - lo
     if hi - lo < 255 and limited:
-        if zero == lo:
-            offset = 127 - hi
-        elif hi - zero == zero - lo:
-            scale = scale if ends and scale and round(1 / scale) == hi - zero else 1 / (hi - zero)
-        elif not ends:
-            offset, zero = 127 - hi, lo
+        offset, limit = (127 - hi, zero - lo) if hi - zero <= zero - lo or zero == lo else (-128 - lo, hi - zero)
+        if limit > 0 and not (ends and scale):
+            scale = 1 / limit
     if not -128 <= zero + offset <= 127:
         zero = lo
     return Storage("int8", offset, float(np.float32(scale or 1.0)), zero + offset)

@@ -118,6 +118,8 @@ def argmax(export: Export, kernel: Kernel) -> None:
     """ARG_MAX along the channels; its result is int32 without a meaning, and without the axis."""
     assert kernel.base is not None
     (name,) = kernel.tensors
+    if export.storage(name).kind != "int8":
+        raise Refusal("an ARG_MAX of 16-bit values", "int8")
     x = export.declare(name)
     axis = export.file.integers(f"{kernel.node.name}.axis", [len(export.graph.type(name).shape)])
     shape = export.graph.type(kernel.base.name).shape
