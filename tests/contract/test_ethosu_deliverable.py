@@ -259,10 +259,11 @@ def test_layers_on_the_cpu_leave_data_for_an_interpreter(tmp_path: Path) -> None
     out.mkdir()
     model, raw = compiled(content, SYSTEMS["u55"])
     assert raw is None
-    deliverable = write_deliverable(out, model, raw, SYSTEMS["u55"], graph, feeds, graph.evaluate(*feeds))
+    names = ["first", "my own", "last"]
+    deliverable = write_deliverable(out, model, raw, SYSTEMS["u55"], graph, feeds, graph.evaluate(*feeds), names)
     assert deliverable.notes == (
-        "on the CPU: mine; the driver alone cannot run the model, so app/ holds it with golden vectors for TensorFlow "
-        "Lite Micro, and no application",
+        "on the CPU: my own; the driver alone cannot run the model, so app/ holds it with golden vectors for "
+        "TensorFlow Lite Micro, and no application",
     )
     assert deliverable.compiler.startswith("arm-none-eabi-gcc")
     assert sorted(path.name for path in (out / "app").glob("*.[ch]")) == [
@@ -271,7 +272,7 @@ def test_layers_on_the_cpu_leave_data_for_an_interpreter(tmp_path: Path) -> None
         "golden.c",
         "golden.h",
     ]
-    assert "On the CPU stay: mine." in (out / "README.md").read_text()
+    assert "On the CPU stay: my own." in (out / "README.md").read_text()
     assert run([program("arm-none-eabi-gcc"), "-c", "flatbuffer.c"], out / "app") == (0, "")
     found = section(out / "app" / "flatbuffer.o", ".rodata")
     assert found[: len(model.model)] == model.model

@@ -105,6 +105,7 @@ def vectors(graph: Graph, names: Sequence[str], ports: Sequence[CPort], values: 
         quant = graph.type(name).quant
         zero_points = quant.zero_point if quant else (0.0,)
         limits = np.iinfo(port.kind)
+        assert array[0].size * port.element_bytes == port.bytes, f"{name}: {array.shape} for {port.shape}"
         stored = array + port.zero_point - np.asarray(zero_points, dtype=np.int64)
         if not all(zero.is_integer() for zero in zero_points):
             found = f"a zero point of {', '.join(map(str, zero_points))}"

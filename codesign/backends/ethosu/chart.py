@@ -56,7 +56,7 @@ def _note(layer: LayerCost) -> str:
         return "on the CPU, not estimated"
     if not layer.op_cycles:
         return "nothing to compute"
-    return f"{layer.op_cycles:,} ({layer.share:.1%}), {layer.utilisation:.1%} of the MACs"
+    return f"{layer.op_cycles:,} ({layer.share:.1%}), MACs {layer.utilisation:.1%} busy"
 
 
 def _short(name: str) -> str:
