@@ -46,6 +46,7 @@ class Tool:
     needed_for  what a user cannot do without it
     install     how to get it
     environment variables that it needs to be set
+    optional    whether everything works without it, only less is checked
     """
 
     name: str
@@ -55,6 +56,7 @@ class Tool:
     install: str
     environment: Mapping[str, str] = field(default_factory=dict)
     found: str = ""
+    optional: bool = False
 
     @property
     def missing(self) -> bool:
@@ -121,11 +123,22 @@ def _vela() -> Tool:
     return Tool("vela", (sys.executable, "-P", str(worker)), version, needed_for, install)
 
 
+def _arm_gcc() -> Tool:
+    """The bare-metal C compiler for Cortex-M; no C library is needed."""
+    needed_for, install = "checking the C code for Ethos-U", "apt install gcc-arm-none-eabi"
+    path = shutil.which("arm-none-eabi-gcc")
+    if path is None:
+        found = "no arm-none-eabi-gcc on PATH"
+        return Tool("arm-gcc", (), "", needed_for, install, found=found, optional=True)
+    return Tool("arm-gcc", (path,), _first_line((path,), "--version"), needed_for, install, optional=True)
+
+
 _FINDERS: Mapping[str, Callable[[], Tool]] = {
     "c++": _compiler,
     "verilator": _verilator,
     "fst": _fst,
     "vela": _vela,
+    "arm-gcc": _arm_gcc,
 }
 
 

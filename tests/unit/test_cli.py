@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -102,6 +103,19 @@ def test_doctor_says_how_to_get_a_missing_tool(
     assert "MISSING" in captured.out
     message = "codesign doctor: c++: missing, needed for the cycle model and simulation; try: apt install g++"
     assert captured.err.startswith(message)
+
+
+def test_doctor_can_do_without_the_arm_compiler(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = main(["doctor"])
+    capsys.readouterr()
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "arm-none-eabi-gcc" else which(name))
+    assert main(["doctor"]) == before
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("arm-gcc")]
+    assert row.split("  ")[-1].strip() == "apt install gcc-arm-none-eabi"
+    assert "MISSING" in row
 
 
 @pytest.mark.parametrize(
