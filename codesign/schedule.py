@@ -81,5 +81,63 @@ class RtlSchedule:
         return cls(folds, dict(depths), dict(data.get("multiply", {})), dict(data.get("memory", {})), levels)
 
 
+@dataclass(frozen=True)
+class EthosuSchedule:
+    """Everything that the Ethos-U backend chooses.
+
+    memory_mode  section Memory_Mode.NAME of the system's ini file
+    optimise     Vela's aim: Performance or Size
+    arena_limit  bytes of SRAM that a schedule for performance may use; None: what the memory mode says
+    disabled     features of Vela's that are left out
+    rewrites     graph rewrites by name, in order, each with the layers that it is applied to
+    """
+
+    memory_mode: str
+    optimise: Literal["Performance", "Size"] = "Performance"
+    arena_limit: int | None = None
+    disabled: tuple[str, ...] = ()
+    rewrites: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_data` reads it back."""
+        return {
+            "memory_mode": self.memory_mode,
+            "optimise": self.optimise,
+            "arena_limit": self.arena_limit,
+            "disabled": list(self.disabled),
+            "rewrites": [{"rewrite": name, "layers": list(layers)} for name, layers in self.rewrites],
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> EthosuSchedule:
+        """The schedule of `to_data`. Raises InputError that lists everything of the wrong form."""
+        found: list[Diagnostic] = []
+        if not isinstance(data, Mapping) or not isinstance(data.get("memory_mode"), str):
+            raise InputError.at(
+                "schedule", "no memory_mode", '{"memory_mode": "Shared_Sram", "optimise": "Performance"}'
+            )
+        optimise, limit = data.get("optimise", "Performance"), data.get("arena_limit")
+        if optimise not in ("Performance", "Size"):
+            found.append(Diagnostic("schedule, optimise", repr(optimise), "Performance or Size"))
+        if limit is not None and not _positive(limit):
+            found.append(Diagnostic("schedule, arena_limit", repr(limit), "a number of bytes, 1 or more, or null"))
+        disabled, rewrites = data.get("disabled", []), data.get("rewrites", [])
+        if not isinstance(disabled, list) or not all(isinstance(name, str) for name in disabled):
+            found.append(Diagnostic("schedule, disabled", repr(disabled), "a list of names"))
+        form = '[{"rewrite": "name", "layers": ["layer", …]}, …]'
+        if not isinstance(rewrites, list) or not all(_is_rewrite(r) for r in rewrites):
+            found.append(Diagnostic("schedule, rewrites", repr(rewrites), form))
+        raise_all(InputError, found)
+        steps = tuple((r["rewrite"], tuple(r["layers"])) for r in rewrites)
+        return cls(data["memory_mode"], optimise, limit, tuple(disabled), steps)
+
+
+def _is_rewrite(value: object) -> bool:
+    if not isinstance(value, Mapping) or not isinstance(value.get("rewrite"), str):
+        return False
+    layers = value.get("layers")
+    return isinstance(layers, list) and all(isinstance(name, str) for name in layers)
+
+
 def _positive(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
