@@ -20,6 +20,9 @@ _BETTER: Mapping[str, Literal["<=", ">="]] = {
     "ff": "<=",
     "bram": "<=",
     "dsp": "<=",
+    "sram_bytes": "<=",
+    "flash_bytes": "<=",
+    "dram_bytes": "<=",
 }
 """What can be demanded, and on which side the limit lies."""
 

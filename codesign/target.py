@@ -3,20 +3,27 @@
     description = "…"              backends = ["rtl"]        fabric = "xc7"        clock_hz = 100_000_000
     [limits]   lut = 53_200  …     [sources]  clock_hz = "why this clock"   lut = "data sheet and table"  …
 
-Every figure has its source.
+Instead of a fabric, an Ethos-U has the settings that Vela is run with, and limits in bytes of its system's memories:
+
+    [npu]      accelerator = "ethos-u55-128"     system_config = "…"     memory_mode = "…"     ini = "my_vela.ini"
+
+`ini` is a file beside this one, left out for the one that comes with Vela. Every figure has its source.
 """
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from codesign.errors import Diagnostic, InputError, UsageError, raise_all
+from codesign.errors import CodesignError, Diagnostic, InputError, UsageError, raise_all
 from codesign.resources import resource_dir
+
+if TYPE_CHECKING:
+    from codesign.backends.ethosu.vela import System
 
 FABRICS = ("xc7", "xcup", "ecp5", "ice40")
 """FPGA families."""
@@ -30,7 +37,10 @@ _FIELDS: Mapping[str, type] = {
     "fabric": str,
     "limits": dict,
     "sources": dict,
+    "npu": dict,
 }
+_OPTIONAL = ("fabric", "npu")
+_NPU_FIELDS = ("accelerator", "system_config", "memory_mode", "ini")
 _KINDS: Mapping[type, str] = {str: "text", list: "a list of names", int: "a whole number", dict: "a table"}
 
 
@@ -42,8 +52,9 @@ class Target:
     backends  names of the backends that can build for it; the first is the default
     clock_hz  the clock that cycles are turned into time with
     fabric    FPGA fabric: `xc7`, `xcup`, `ecp5`, `ice40`; empty for other devices
-    limits    what there is: lut, ff, bram (each of bram_bits), dsp, or bytes of memory
+    limits    what there is: lut, ff, bram (each of bram_bits), dsp, or sram_bytes, flash_bytes, dram_bytes
     sources   where each figure was taken from
+    npu       an Ethos-U in its system; None for other devices
     """
 
     name: str
@@ -53,10 +64,11 @@ class Target:
     fabric: str
     limits: Mapping[str, int]
     sources: Mapping[str, str]
+    npu: System | None = None
 
     def to_data(self) -> dict[str, Any]:
-        """The file's content, as plain data; `target_from_data` reads it back."""
-        return {
+        """The file's content, as plain data, with the content of the ini file; `target_from_data` reads it back."""
+        data = {
             "description": self.description,
             "backends": list(self.backends),
             "clock_hz": int(self.clock_hz),
@@ -64,6 +76,7 @@ class Target:
             "limits": dict(self.limits),
             "sources": dict(self.sources),
         }
+        return {**data, "npu": asdict(self.npu)} if self.npu else data
 
 
 def target_names() -> list[str]:
@@ -91,29 +104,90 @@ def load_target(name: str) -> Target:
         raise InputError.at(name, f"cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError.at(name, f"not a TOML file: {error}", hint="a copy of one under targets/") from error
-    return target_from_data(path.stem, data, where=name)
+    return target_from_data(path.stem, *_with_ini(path, data), where=name)
 
 
-def target_from_data(name: str, data: Mapping[str, Any], where: str = "") -> Target:
-    """The target of a file's content. Raises InputError that lists everything that is wrong."""
+def _with_ini(path: Path, data: dict[str, Any]) -> tuple[dict[str, Any], list[Diagnostic]]:
+    """The file's data with the content of the ini file instead of its name; what is wrong with it."""
+    npu = data.get("npu")
+    if not isinstance(npu, dict) or not isinstance(npu.get("ini"), str):
+        return data, []
+    ini = path.parent / npu["ini"]
+    content, found = "", []
+    try:
+        content = ini.read_text(encoding="utf-8")
+        if not content.strip():
+            found.append(Diagnostic(str(ini), "is empty", "Vela's System_Config and Memory_Mode sections"))
+    except OSError as error:
+        found.append(Diagnostic(str(ini), f"cannot be read: {error.strerror}", "a vela.ini beside the target's file"))
+    except UnicodeDecodeError:
+        found.append(Diagnostic(str(ini), "not a text file", "a vela.ini beside the target's file"))
+    return {**data, "npu": {**npu, "ini": content}}, found
+
+
+def target_from_data(
+    name: str, data: Mapping[str, Any], problems: Sequence[Diagnostic] = (), where: str = ""
+) -> Target:
+    """The target of a file's content. Raises InputError that lists everything that is wrong, `problems` included."""
     where = where or f"target {name}"
     found = [Diagnostic(where, f"unknown key {key!r}", ", ".join(_FIELDS)) for key in data if key not in _FIELDS]
     for key, kind in _FIELDS.items():
         if key not in data:
-            found.append(Diagnostic(where, f"{key} is missing"))
+            if key not in _OPTIONAL:
+                found.append(Diagnostic(where, f"{key} is missing"))
         elif not isinstance(data[key], kind) or isinstance(data[key], bool):
             found.append(Diagnostic(where, f"{key} is {data[key]!r}", _KINDS[kind]))
-    raise_all(InputError, found)
-    raise_all(InputError, _check_values(where, data))
+    raise_all(InputError, [*found, *problems])
+    raise_all(InputError, _check_values(where, data) + _check_npu(where, data))
     return Target(
         name,
         data["description"],
         tuple(data["backends"]),
         float(data["clock_hz"]),
-        data["fabric"],
+        data.get("fabric", ""),
         dict(data["limits"]),
         dict(data["sources"]),
+        _system(data["npu"]) if "npu" in data else None,
     )
+
+
+def _system(npu: Mapping[str, str]) -> System:
+    from codesign.backends.ethosu.vela import System
+
+    return System(npu["accelerator"], npu["system_config"], npu["memory_mode"], npu.get("ini", ""))
+
+
+def _check_npu(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:
+    """What is wrong with the table npu. The ini file that comes with Vela is checked only when Vela is run."""
+    from codesign.backends.ethosu.vela import ACCELERATORS
+
+    if "npu" not in data:
+        needed = "ethosu" in data["backends"]
+        hint = "one of the files targets/ethos-u*.toml shows it"
+        return [Diagnostic(where, "npu is missing", ", ".join(_NPU_FIELDS), hint)] if needed else []
+    npu = data["npu"]
+    allowed = ", ".join(_NPU_FIELDS)
+    found = [Diagnostic(where, f"unknown key 'npu.{key}'", allowed) for key in npu if key not in _NPU_FIELDS]
+    for key in _NPU_FIELDS:
+        if key not in npu and key != "ini":
+            found.append(Diagnostic(where, f"npu.{key} is missing"))
+        elif not isinstance(npu.get(key, ""), str):
+            found.append(Diagnostic(where, f"npu.{key} is {npu[key]!r}", _KINDS[str]))
+    if isinstance(npu.get("accelerator"), str) and npu["accelerator"] not in ACCELERATORS:
+        unknown = f"there is no accelerator {npu['accelerator']!r}"
+        found.append(Diagnostic(where, unknown, ", ".join(ACCELERATORS)))
+    if found or not npu.get("ini"):
+        return found
+    system = _system(npu)
+    try:
+        problems = system.problems()
+    except CodesignError as error:
+        problems = list(error.diagnostics)
+    found = [Diagnostic(f"{where}, {p.where}", p.found, p.allowed, p.hint) for p in problems]
+    if not found and system.clock_hz() != data["clock_hz"]:
+        other = f"clock_hz is {data['clock_hz']}, but the ini file's core_clock is {system.clock_hz():.0f}"
+        found.append(Diagnostic(where, other, "the same clock in both"))
+    return found
 
 
 def _check_values(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:
@@ -125,9 +199,10 @@ def _check_values(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:
     for backend in data["backends"]:
         if backend not in BACKENDS:
             found.append(Diagnostic(where, f"unknown backend {backend!r}", ", ".join(BACKENDS)))
-    if data["fabric"] not in ("", *FABRICS):
-        found.append(Diagnostic(where, f"unknown fabric {data['fabric']!r}", ", ".join(FABRICS)))
-    for limit in _FPGA_LIMITS if data["fabric"] else ():
+    fabric = data.get("fabric", "")
+    if fabric not in ("", *FABRICS):
+        found.append(Diagnostic(where, f"unknown fabric {fabric!r}", ", ".join(FABRICS)))
+    for limit in _FPGA_LIMITS if fabric else ():
         if limit not in data["limits"]:
             found.append(Diagnostic(where, f"limits.{limit} is missing", hint="the figure from the data sheet"))
     figures = {"clock_hz": data["clock_hz"], **{f"limits.{k}": v for k, v in data["limits"].items()}}

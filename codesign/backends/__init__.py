@@ -10,6 +10,7 @@ from codesign.errors import UsageError
 
 BACKENDS: dict[str, str] = {
     "rtl": "codesign.backends.rtl.backend:RtlBackend",
+    "ethosu": "codesign.backends.ethosu.backend:EthosuBackend",
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from codesign.commands.common import Parser, print_json, print_table
 from codesign.target import Target, load_target, target_names
 
 EXAMPLE = "codesign targets pynq-z2"
 _LIMITS = ("lut", "ff", "bram", "dsp")
+_MEMORIES = ("sram_bytes", "flash_bytes", "dram_bytes")
 
 
 def arguments(parser: Parser) -> None:
@@ -23,18 +25,41 @@ def run(args: argparse.Namespace) -> int:
     elif args.name:
         _print_one(targets[0])
     else:
-        rows = [
-            [t.name, t.fabric, ", ".join(t.backends), f"{t.clock_hz / 1e6:g}"]
-            + [f"{t.limits[k]:,}" if k in t.limits else "" for k in _LIMITS]
-            + [f"{t.limits.get('bram', 0) * t.limits.get('bram_bits', 0) // 1024:,}", t.description]
-            for t in targets
-        ]
-        columns = ["target", "fabric", "backends", "MHz", *_LIMITS, "bram kbit", "device"]
-        print_table(columns, rows, right=["MHz", *_LIMITS, "bram kbit"])
+        _print_fpgas([t for t in targets if t.npu is None])
+        print()
+        _print_npus([t for t in targets if t.npu is not None])
     return 0
+
+
+def _print_fpgas(targets: list[Target]) -> None:
+    rows = [
+        [t.name, t.fabric, ", ".join(t.backends), f"{t.clock_hz / 1e6:g}"]
+        + [f"{t.limits[k]:,}" if k in t.limits else "" for k in _LIMITS]
+        + [f"{t.limits.get('bram', 0) * t.limits.get('bram_bits', 0) // 1024:,}", t.description]
+        for t in targets
+    ]
+    columns = ["target", "fabric", "backends", "MHz", *_LIMITS, "bram kbit", "device"]
+    print_table(columns, rows, right=["MHz", *_LIMITS, "bram kbit"])
+
+
+def _print_npus(targets: list[Target]) -> None:
+    rows = [
+        [t.name, ", ".join(t.backends), f"{t.clock_hz / 1e6:g}"]
+        + [f"{t.limits[k] // 1024:,}" if k in t.limits else "" for k in _MEMORIES]
+        + [t.npu.memory_mode, t.description]
+        for t in sorted(targets, key=lambda t: (t.npu.family, t.npu.macs) if t.npu else ("", 0))
+        if t.npu is not None
+    ]
+    memories = [f"{name.removesuffix('_bytes')} KiB" for name in _MEMORIES]
+    print_table(["target", "backends", "MHz", *memories, "memory mode", "device"], rows, right=["MHz", *memories])
 
 
 def _print_one(target: Target) -> None:
     figures = {"clock_hz": int(target.clock_hz), **target.limits}
     rows = [[name, f"{value:,}", target.sources[name]] for name, value in figures.items()]
     print_table(["figure", "value", "source"], rows, title=f"{target.name}: {target.description}", right=["value"])
+    if target.npu is not None:
+        print()
+        ini = f"{len(target.npu.ini.splitlines())} lines of the user's own" if target.npu.ini else "the one of Vela"
+        settings = {**asdict(target.npu), "ini": ini}
+        print_table(["of Vela", "setting"], [[name, value] for name, value in settings.items()])

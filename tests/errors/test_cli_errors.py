@@ -22,7 +22,10 @@ from tests.hw.networks import I2, U2, U8, Build
 from tests.images import write_images
 
 TARGETS = ", ".join(target_names()) + ", or a .toml file"
-FIGURES = "fps>=, interval_cycles<=, latency_cycles<=, latency_ns<=, lut<=, ff<=, bram<=, dsp<="
+FIGURES = (
+    "fps>=, interval_cycles<=, latency_cycles<=, latency_ns<=, lut<=, ff<=, bram<=, dsp<=, "
+    "sram_bytes<=, flash_bytes<=, dram_bytes<="
+)
 
 
 def network() -> Build:

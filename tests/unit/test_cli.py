@@ -67,7 +67,14 @@ def test_targets_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["targets", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert [t["name"] for t in data] == target_names()
-    assert data[0]["sources"]["lut"]
+    by_name = {t["name"]: t for t in data}
+    assert by_name["pynq-z2"]["sources"]["lut"]
+    assert by_name["ethos-u55-128"]["npu"] == {
+        "accelerator": "ethos-u55-128",
+        "system_config": "Ethos_U55_High_End_Embedded",
+        "memory_mode": "Shared_Sram",
+        "ini": "",
+    }
 
 
 def test_targets_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +84,11 @@ def test_targets_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["targets", "pynq-z2"]) == 0
     text = capsys.readouterr().out
     assert "106,400  AMD DS190, table 1, Z-7020" in text
+    assert "of Vela" not in text
+    assert main(["targets", "ethos-u85-256"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "system_config  Ethos_U85_SYS_DRAM_Mid" in lines
+    assert "ini            the one of Vela" in lines
 
 
 def test_a_reader_that_has_seen_enough() -> None:

@@ -9,7 +9,10 @@ from codesign.errors import UsageError
 from codesign.report import Basis, Metric, Report
 from codesign.requirements import judge, parse_requirements, text_of
 
-ALL = "fps>=, interval_cycles<=, latency_cycles<=, latency_ns<=, lut<=, ff<=, bram<=, dsp<="
+ALL = (
+    "fps>=, interval_cycles<=, latency_cycles<=, latency_ns<=, lut<=, ff<=, bram<=, dsp<=, "
+    "sram_bytes<=, flash_bytes<=, dram_bytes<="
+)
 
 
 def test_forms() -> None:
@@ -28,7 +31,7 @@ def test_the_tighter_of_two_counts() -> None:
 
 
 def test_text_is_what_was_read() -> None:
-    for text in ("fps>=10000", "latency_ns<=0.5", "lut<=123456789"):
+    for text in ("fps>=10000", "latency_ns<=0.5", "lut<=123456789", "sram_bytes<=262144"):
         assert text_of(parse_requirements([text])[0]) == text
 
 
@@ -37,7 +40,7 @@ def test_text_is_what_was_read() -> None:
     [
         (["fast"], "--require 'fast': not a requirement; allowed: NAME>=VALUE or NAME<=VALUE, as in \"fps>=10000\""),
         (["luts<=5"], f"--require 'luts<=5': there is no figure 'luts'; allowed: {ALL}"),
-        (["lut<5"], '--require \'lut<5\': the comparison <; allowed: <= or >=; try: "lut<=5"'),
+        (["lut<5"], "--require 'lut<5': the comparison <; allowed: <= or >=; try: \"lut<=5\""),
         (["lut<=x"], "--require 'lut<=x': x is no limit; allowed: a finite number, 0 or more; above 0 for >="),
         (["lut<=nan"], "--require 'lut<=nan': nan is no limit; allowed: a finite number, 0 or more; above 0 for >="),
         (["fps>=0"], "--require 'fps>=0': 0 is no limit; allowed: a finite number, 0 or more; above 0 for >="),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codesign.backends.base import Progress, ignore_progress
-from codesign.errors import InputError, ToolError, UsageError
+from codesign.errors import Diagnostic, InputError, ToolError, UsageError, raise_all
 from codesign.toolchain import require, run
 
 Optimise = Literal["Performance", "Size"]
@@ -23,6 +23,9 @@ MACS = {
     "ethos-u85": (128, 256, 512, 1024, 2048),
 }
 """Multiply-accumulates a cycle that each family is made with."""
+
+ACCELERATORS = tuple(f"{family}-{macs}" for family, sizes in MACS.items() for macs in sizes)
+"""The names of all accelerators."""
 
 _ADDRESS_BITS = {"ethos-u55": 32, "ethos-u65": 40, "ethos-u85": 40}
 _SECONDS_PER_JOB = 120.0
@@ -53,15 +56,41 @@ class System:
         return int(self.accelerator.rpartition("-")[2])
 
     def check(self) -> None:
-        """Raise UsageError for an unknown accelerator, InputError for sections that the ini file has not."""
-        known = [f"{family}-{macs}" for family, sizes in MACS.items() for macs in sizes]
-        if self.accelerator not in known:
-            raise UsageError.at("accelerator", f"there is no {self.accelerator!r}", ", ".join(known))
+        """Raise UsageError for an unknown accelerator, InputError for what the ini file lacks."""
+        if self.accelerator not in ACCELERATORS:
+            raise UsageError.at("accelerator", f"there is no {self.accelerator!r}", ", ".join(ACCELERATORS))
+        raise_all(InputError, self.problems())
+
+    def problems(self) -> list[Diagnostic]:
+        """What the ini file lacks: the two sections, the clock. Raises InputError for one that is damaged."""
         sections = self.sections()
+        found = []
         for kind, name in (("System_Config", self.system_config), ("Memory_Mode", self.memory_mode)):
             if f"{kind}.{name}" not in sections:
                 there = ", ".join(s.partition(".")[2] for s in sections if s.startswith(f"{kind}."))
-                raise InputError.at("vela.ini", f"no section {kind}.{name}", there or f"at least one {kind} section")
+                allowed = there or f"at least one {kind} section"
+                found.append(Diagnostic("vela.ini", f"no section {kind}.{name}", allowed))
+        if not found and self.clock_hz() <= 0:
+            section = f"System_Config.{self.system_config}"
+            found.append(
+                Diagnostic("vela.ini", f"{section} has no core_clock", "a frequency in Hz", "core_clock=500e6")
+            )
+        if not found:
+            self.arena_limit()
+        return found
+
+    def clock_hz(self) -> float:
+        """The clock of the accelerator; 0 when the ini file has none, or what is no number."""
+        try:
+            return float(self._option(f"System_Config.{self.system_config}", "core_clock", "0"))
+        except ValueError:
+            return 0.0
+
+    def memories(self) -> tuple[str, ...]:
+        """The memories at the accelerator's two ports, as Vela names them: Sram, OffChipFlash, OnChipFlash, Dram."""
+        section = f"System_Config.{self.system_config}"
+        ports = (self._option(section, f"axi{port}_port", "") for port in (0, 1))
+        return tuple(dict.fromkeys(name for name in ports if name))
 
     def sections(self) -> list[str]:
         """The sections of the ini file."""
@@ -69,7 +98,7 @@ class System:
 
     def parser(self) -> configparser.ConfigParser:
         """The ini file, parsed. Raises InputError for one that is damaged."""
-        parser = configparser.ConfigParser()
+        parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read_string(self.text())
         except configparser.Error as error:
@@ -88,13 +117,26 @@ class System:
         return head + names + self.text()
 
     def arena_limit(self) -> int:
-        """The bytes of arena (or of its cache) that the memory mode allows; Vela's default is the address space."""
-        parser, section = self.parser(), f"Memory_Mode.{self.memory_mode}"
-        while section in parser:
-            if "arena_cache_size" in parser[section]:
-                return int(parser[section]["arena_cache_size"])
+        """The bytes of arena (or of its cache) that the memory mode allows; Vela's default is the address space.
+
+        Raises InputError for what is no number.
+        """
+        text = self._option(f"Memory_Mode.{self.memory_mode}", "arena_cache_size", "")
+        if text and not text.isdecimal():
+            found = f"Memory_Mode.{self.memory_mode} has arena_cache_size={text}"
+            raise InputError.at("vela.ini", found, "a whole number of bytes", "arena_cache_size=393216")
+        return int(text) if text else 1 << _ADDRESS_BITS[self.family]
+
+    def _option(self, section: str, key: str, default: str) -> str:
+        """An option of a section, or of the one that it inherits from."""
+        parser = self.parser()
+        seen = set()
+        while section in parser and section not in seen:
+            if key in parser[section]:
+                return parser[section][key]
+            seen.add(section)
             section = parser[section].get("inherit", "")
-        return 1 << _ADDRESS_BITS[self.family]
+        return default
 
 
 def bundled_ini() -> str:
