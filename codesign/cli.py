@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "whether a target can run a model; if not, every reason at once",
     "evaluate": "the golden evaluation of a model on given inputs",
     "compile": "a model to a verified design for a target",
+    "export": "the integer graph as a .tflite or .tosa file, compared with the format's own interpreter",
     "simulate": "a compiled design cycle by cycle, compared with the golden evaluation",
     "report": "the figures of one or more build directories",
     "train": "quantisation-aware training from a recipe",

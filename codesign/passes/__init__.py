@@ -19,6 +19,7 @@ from codesign.passes.merge_bias_into_threshold import merge_bias_into_threshold
 from codesign.passes.merge_equal import merge_equal
 from codesign.passes.merge_thresholds import merge_thresholds
 from codesign.passes.positive_multipliers import positive_multipliers
+from codesign.passes.quantise_before_pooling import quantise_before_pooling
 from codesign.passes.remove_dead import remove_dead
 from codesign.passes.remove_identity import remove_identity
 from codesign.passes.requant_to_threshold import requant_to_threshold
@@ -45,6 +46,9 @@ PIPELINE: tuple[Pass, ...] = (
     merge_bias_into_threshold,  # after all thresholds are there
     flatten_early,  # where the Reshape stands directly behind
 )
+
+# To what a kernel of TFLite or TOSA is made of: a sum and its rescaling directly behind it.
+KERNELS: tuple[Pass, ...] = (remove_dead, merge_equal, quantise_before_pooling)
 
 
 def run_passes(graph: Graph, passes: Sequence[Pass] = PIPELINE) -> Graph:

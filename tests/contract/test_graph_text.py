@@ -21,7 +21,7 @@ from codesign.testing.graphs import graphs
 SCALES = st.floats(allow_nan=False, allow_infinity=False).filter(lambda s: s != 0)
 ORIGINS = st.one_of(
     st.text(max_size=30),
-    st.sampled_from(["a b=1 c=[2]", "it's \"quoted\"", "tab\t\nnew line", "schön/層.0", "x)(y): u8[1] = 3"]),
+    st.sampled_from(["a b=1 c=[2]", 'it\'s "quoted"', "tab\t\nnew line", "schön/層.0", "x)(y): u8[1] = 3"]),
     st.sampled_from(["\u2028\x85", "\\'", "'", '"', "\ud800"]),
 )
 
@@ -79,7 +79,9 @@ def test_the_form_is_stable() -> None:
     y = b.conv(x, np.array([[[[3]], [[-2]]]]), IntType(4, True), padding=(0, 0, 1, 0), name="conv")
     y = b.threshold(y, np.array([[-5, 0, 7]]), IntType(2, False), name="act")
     b.nodes[1] = replace(b.nodes[1], origin="net.act")
-    assert print_graph(b.graph(y)) == """graph 1
+    assert (
+        print_graph(b.graph(y))
+        == """graph 1
 input x: u4[2,2,1] scale=[0.1] zero=[0.0] axis=None
 const c1: i4[1,2,1,1] = [3, -2]
 const c2: i4[1,3] = [-5, 0, 7]
@@ -87,6 +89,7 @@ conv = Conv2d(stride=(1, 1), padding=(0, 0, 1, 0), groups=1, dilation=(1, 1), pa
 act = Threshold(out=u2)(conv, c2): u2[2,2,1] origin='net.act'
 output act
 """
+    )
     # The digest is part of every build's manifest: a change here makes old builds unrecognisable.
     assert b.graph(y).digest() == "a9169e6a561784cb2a4d9c207f923f64549fbbe212a02ea81520dc91d053cace"
 

@@ -54,8 +54,7 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
         f"{path}: unknown key 'model.hidden'; allowed: channels, weight_bits, activation_bits",
         f"{path}: model.channels is [1, 2, 3, 4]; allowed: a list of 1 to 3 whole numbers from 1 to 4096",
         f"{path}: training.epochs is 0; allowed: a whole number from 1 to 10000",
-        f"{path}: unknown key 'training.speed'; "
-        "allowed: epochs, batch, learning_rate, label_smoothing, weight_decay",
+        f"{path}: unknown key 'training.speed'; allowed: epochs, batch, learning_rate, label_smoothing, weight_decay",
         f"{path}: goal.accuracy is 2; allowed: a number from 0 to 1",
         f"{path}: seed is -1; allowed: a whole number from 0 to 2147483647",
     ]

@@ -17,12 +17,11 @@ at both sides of every level; the smallest k that can be proved wins, since smal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.frontend.problems import Refusal
 from codesign.frontend.tflite.params import Params, rescale, rescale_wide
 from codesign.ir.ops.rescale import round_shift
 from codesign.ir.types import IntArray
@@ -36,11 +35,15 @@ Reals = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Realisation:
-    """factor (C,): what the weights are multiplied by; bias (C,); scale (C,): of the weights, float32 values."""
+    """factor (C,): what the weights are multiplied by; bias (C,); scale (C,) or (1,): of the weights, float32 values.
+
+    failed  the channels for which nothing could be proved; they have the nearest that was found
+    """
 
     factor: IntArray
     bias: IntArray
     scale: Reals
+    failed: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +102,8 @@ def _neighbour(ideal: Reals, step: int) -> NDArray[np.float32]:
     return scale
 
 
-def realise(
-    levels: Levels, most_factor: IntArray, x: Params, out: Params, matrix: bool = False
-) -> Realisation | IntArray:
-    """The realisation for all channels, or the channels that have none.
+def realise(levels: Levels, most_factor: IntArray, x: Params, out: Params, matrix: bool = False) -> Realisation:
+    """The realisation for all channels, as far as there is one.
 
     most_factor  (C,): the largest k for which the weights still fit
     matrix       the kernel is FULLY_CONNECTED, which with a single scale rounds scale_x * scale_w to float32 first
@@ -124,10 +125,10 @@ def realise(
             slope = bounds.slope(b / k, omega)
             single = (out.scale / (x.scale * k * slope)).astype(np.float32).astype(np.float64)
             done = _proved(levels, rows, k, b, kernel_factors(x, single, out, single_product), x, out)
-            done &= np.isin(rows, left)
-            factor[rows[done]], bias[rows[done]], scale[rows[done]] = k, b[done], single[done]
+            still = np.isin(rows, left)
+            factor[rows[still]], bias[rows[still]], scale[rows[still]] = k, b[still], single[still]
             left = np.setdiff1d(left, rows[done])
-    return left if left.size else Realisation(factor, bias, scale)
+    return Realisation(factor, bias, scale, left)
 
 
 def _second_rounding(slope: Reals, x: Params) -> Reals:
@@ -233,12 +234,3 @@ def _proved(
     reached = (at > hi) | (kernel(np.clip(at, lo, hi)) >= levels.targets)
     missed = (at <= lo) | (kernel(np.clip(at - 1, lo, hi)) < levels.targets)
     return np.asarray(sane & (reached & missed).all(axis=1))
-
-
-def widest(channels: IntArray, of: int) -> Refusal:
-    """The refusal for channels without a realisation."""
-    return Refusal(
-        f"{channels.size} of {of} channels whose function is no scale, offset and rounding as TFLite has them",
-        "a quantiser with a scale and an offset that 8-bit weights and a 32-bit bias can carry",
-        "codesign export MODEL -o FILE.tosa, whose rescaling is explicit",
-    )

@@ -25,6 +25,7 @@ class Export:
 
     storages  of every value that is kept; tensors: its index in the file, once it is declared
     layers    for each operator of the file, the name of the graph's node that it serves
+    nearest   whether a layer that cannot be exact may become the nearest that TFLite has; what was made so: `inexact`
     """
 
     graph: Graph
@@ -32,6 +33,8 @@ class Export:
     file: ModelFile = field(default_factory=ModelFile)
     tensors: dict[str, int] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
+    nearest: bool = False
+    inexact: dict[str, str] = field(default_factory=dict)
 
     def storage(self, name: str) -> Storage:
         """How a value is kept. Refusal when no tensor holds it."""
@@ -39,6 +42,15 @@ class Export:
             found = f"{name} of type {self.graph.type(name).dtype} between two layers"
             raise Refusal(found, "at most 8 bits, or 16 signed bits", "a quantiser behind the layer that computes it")
         return self.storages[name]
+
+    def approximate(self, kernel: Kernel, channels: int, of: int) -> None:
+        """Note that a kernel is not exact in some channels. Refusal where only exact ones are wanted."""
+        found = f"{channels} of {of} channels are no scale, offset and rounding as TFLite has them"
+        if not self.nearest:
+            allowed = "what 8-bit weights, a 32-bit bias and TFLite's double rounding carry exactly"
+            hint = "codesign export to a .tosa file, whose rescaling is explicit, or with --nearest"
+            raise Refusal(found, allowed, hint)
+        self.inexact[kernel.node.where] = found
 
     def declare(self, name: str) -> int:
         """The tensor of a value, made when it is first asked for."""

@@ -34,6 +34,7 @@ from codesign.ir.ops import (
     Take,
 )  # fmt: skip
 from codesign.ir.types import IntArray
+from codesign.passes import KERNELS, run_passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +43,18 @@ class Exported:
 
     inputs, outputs  for each port: stored integer less the graph's value
     shapes           of the graph's outputs, without the batch
+    tensors          of the graph's values that are kept: index in the file, and stored integer less the value
     layers           for each operator of the file: the name of the node whose value it (helps to) compute
+    inexact          layers that are only the nearest that TFLite has, with what is not exact about them
     """
 
     content: bytes
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
+    tensors: Mapping[str, tuple[int, int]]
     layers: tuple[str, ...]
+    inexact: Mapping[str, str]
 
     def feeds(self, values: list[IntArray]) -> list[IntArray]:
         """The graph's inputs as the file's tensors hold them."""
@@ -61,12 +66,16 @@ class Exported:
         return [value.astype(np.int64).reshape(len(value), *shape) - offset for value, offset, shape in ends]
 
 
-def export_tflite(graph: Graph) -> Exported:
-    """The graph as a `.tflite` file of int8 or int16 tensors, channels last. UnsupportedError names every layer."""
+def export_tflite(graph: Graph, *, nearest: bool = False) -> Exported:
+    """The graph as a `.tflite` file of int8 or int16 tensors, channels last. UnsupportedError names every layer.
+
+    nearest  where no exact rescaling is found, take the nearest instead of refusing the layer, and say so
+    """
+    graph = run_passes(graph, KERNELS)
     kernels = cover(graph)
     if not kernels:
         raise UnsupportedError.at("graph", "nothing is computed between the inputs and the outputs", "an operator")
-    export = Export(graph, storages(graph, kernels))
+    export = Export(graph, storages(graph, kernels), nearest=nearest)
     found: list[Diagnostic] = []
     for port in graph.inputs:
         try:
@@ -86,7 +95,9 @@ def export_tflite(graph: Graph) -> Exported:
         tuple(ends[port.name].offset for port in graph.inputs),
         tuple(_offset(ends, port.name) for port in graph.outputs),
         tuple(graph.type(port.name).shape for port in graph.outputs),
+        {name: (index, _offset(ends, name)) for name, index in export.tensors.items()},
         tuple(export.layers),
+        export.inexact,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesign.export.tflite.affine import Levels, Realisation, kernel_factors, realise, same_multiplier, widest
+from codesign.export.tflite.affine import Levels, Realisation, kernel_factors, realise, same_multiplier
 from codesign.export.tflite.chain import Chain
 from codesign.export.tflite.context import VALID, Export, activation_for, padding_mode
 from codesign.export.tflite.cover import Kernel, clamp_of
@@ -147,8 +147,8 @@ def _realised(
     levels, activation = _levels(chain, made.bias, lo, hi, out)
     largest = np.abs(flat).max(axis=1)
     found = realise(levels, np.maximum(1, 127 // np.maximum(largest, 1)), x.params, out.params, made.groups == 0)
-    if not isinstance(found, Realisation):
-        raise widest(found, made.outputs)
+    if found.failed.size:
+        export.approximate(kernel, found.failed.size, made.outputs)
     return replace(found, factor=found.factor * chain.sign), activation
 
 

@@ -20,21 +20,43 @@ from codesign.ir.types import RealArray
 EXACT = "1.2.0"
 """The LiteRT whose reference kernels the import is exact to; FULLY_CONNECTED of 1.4.0 and later rescales in float."""
 
-_INSTALL = "pip install 'codesign[ethosu]'"
+INSTALL = "pip install 'codesign[ethosu]'"
 
 
 def reference_kernels(model: Model, graph: Graph) -> tuple[LiteRtSource | None, tuple[str, ...]]:
     """The kernels to compare with and what to say about them; None where LiteRT is not installed."""
-    try:
-        found = version("ai-edge-litert") if find_spec("ai_edge_litert") else ""
-    except PackageNotFoundError:
-        found = ""
+    found = litert_version()
     if not found:
-        return None, (f"not compared with LiteRT's reference kernels, which are not installed; {_INSTALL}",)
+        return None, (f"not compared with LiteRT's reference kernels, which are not installed; {INSTALL}",)
     notes = (
-        () if found == EXACT else (f"LiteRT {found} rescales FULLY_CONNECTED in float; {EXACT} is exact: {_INSTALL}",)
+        () if found == EXACT else (f"LiteRT {found} rescales FULLY_CONNECTED in float; {EXACT} is exact: {INSTALL}",)
     )
     return LiteRtSource(model, graph), notes
+
+
+def interpreter(content: bytes) -> Any:
+    """LiteRT's reference kernels for a file, every tensor kept. Raises InputError for a file that they do not run."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    try:
+        made = Interpreter(
+            model_content=content,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+            experimental_preserve_all_tensors=True,
+        )
+        made.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        text = str(error).strip().splitlines()[-1:] or [""]
+        raise InputError.at("LiteRT", f"refuses the model: {text[0]}", "a model that LiteRT runs") from error
+    return made
+
+
+def litert_version() -> str:
+    """The version of the LiteRT that is installed; empty: none is."""
+    try:
+        return version("ai-edge-litert") if find_spec("ai_edge_litert") else ""
+    except PackageNotFoundError:
+        return ""
 
 
 class LiteRtSource:
@@ -50,19 +72,7 @@ class LiteRtSource:
 
     @cached_property
     def _interpreter(self) -> Any:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        try:
-            made = Interpreter(
-                model_content=self._model.content,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-                experimental_preserve_all_tensors=True,
-            )
-            made.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            text = str(error).strip().splitlines()[-1:] or [""]
-            raise InputError.at("LiteRT", f"refuses the model: {text[0]}", "a model that LiteRT runs") from error
-        return made
+        return interpreter(self._model.content)
 
     def evaluate(self, *inputs: Any) -> list[RealArray]:
         """Real outputs, each (N, …), for real inputs in the model's axes."""
