@@ -126,7 +126,7 @@ def compile_graph(
         results = judge(requirements, report)
         raise_all(RequirementError, _unmet(results))
         (directory / "artifact").mkdir()
-        backend.build(graph, schedule, target, directory / "artifact")
+        report = report.updated(backend.build(graph, schedule, target, directory / "artifact", progress))
         outputs = graph.evaluate(*feeds)
         report = replace(
             report,

@@ -22,10 +22,14 @@ def ignore_progress(_what: str, _done: int, _total: int) -> None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a backend takes a node; if not, a sentence that says why and what would be taken."""
+    """Whether a backend takes a node; if not, a sentence that says why and what would be taken.
+
+    note  of a node that it takes: what the user should know, such as that it runs elsewhere
+    """
 
     ok: bool
     reason: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,10 @@ S = TypeVar("S")
 
 
 class Backend(Protocol[S]):
-    """One toolchain. A schedule S is plain data: `schedule_data` and `read_schedule` turn it into JSON and back."""
+    """One toolchain. A schedule S is plain data: `schedule_data` and `read_schedule` turn it into JSON and back.
+
+    build writes the artifact, and returns what writing it has proved or measured: it replaces what `estimate` said.
+    """
 
     name: str
 
@@ -86,7 +93,9 @@ class Backend(Protocol[S]):
 
     def estimate(self, graph: Graph, schedule: S, target: Target) -> Report: ...
 
-    def build(self, graph: Graph, schedule: S, target: Target, out: Path) -> None: ...
+    def build(
+        self, graph: Graph, schedule: S, target: Target, out: Path, progress: Progress = ignore_progress
+    ) -> Report: ...
 
     def run(
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress

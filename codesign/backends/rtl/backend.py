@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict
+from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
 from codesign.backends.rtl import emit
 from codesign.backends.rtl.actors import buffer_name, network
 from codesign.backends.rtl.blocks.base import Resources
@@ -133,7 +133,9 @@ class RtlBackend:
             notes.append("the interval is an average: the model found no steady state")
         return Report(target.name, metrics, schedule=schedule.to_data(), notes=notes)
 
-    def build(self, graph: Graph, schedule: RtlSchedule, target: Target, out: Path) -> None:
+    def build(
+        self, graph: Graph, schedule: RtlSchedule, target: Target, out: Path, progress: Progress = ignore_progress
+    ) -> Report:
         """Write the design into `out`: top.sv, mem/, rtl/, files.f, monitors.sv and design.json for other tools.
 
         Raises RequirementError when the device is too small for it, which a schedule that is replayed may be.
@@ -147,6 +149,7 @@ class RtlBackend:
             shutil.copyfile(LIBRARY / f"{name}.sv", out / "rtl" / f"{name}.sv")
         (out / "files.f").write_text("".join(f"rtl/{name}.sv\n" for name in names) + "top.sv\n")
         (out / "design.json").write_text(json.dumps(_design_data(design, schedule, target), indent=1) + "\n")
+        return Report(target.name, ())
 
     def run(
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress

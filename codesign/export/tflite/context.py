@@ -24,7 +24,7 @@ class Export:
     """State of one export.
 
     storages  of every value that is kept; tensors: its index in the file, once it is declared
-    layers    for each operator of the file, the name of the graph's node that it serves
+    layers    for each operator of the file, the user's name of the layer that it serves
     nearest   whether a layer that cannot be exact may become the nearest that TFLite has; what was made so: `inexact`
     """
 
@@ -71,7 +71,7 @@ class Export:
     def emit(self, kernel: Kernel, name: str, inputs: Sequence[int], output: int, **options: object) -> None:
         """An operator on behalf of a kernel."""
         self.file.operator(name, inputs, output, **options)
-        self.layers.append(kernel.node.name)
+        self.layers.append(kernel.node.where)
 
     def reshaped(self, kernel: Kernel, index: int, shape: Sequence[int], storage: Storage, suffix: str) -> int:
         """A tensor under another shape (without the batch); the tensor itself where it has that shape."""
