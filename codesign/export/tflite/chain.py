@@ -1,4 +1,4 @@
-"""Chains of Requants and Thresholds as one function per channel, from an exact sum to a stored integer."""
+"""Chains of Requants, Thresholds and tables as one function per channel, from an exact sum to a stored integer."""
 
 from __future__ import annotations
 
@@ -10,25 +10,41 @@ import numpy as np
 from codesign.frontend.problems import Refusal
 from codesign.frontend.rational import regroup
 from codesign.ir.graph import Graph, Node
-from codesign.ir.ops import Requant, Reshape, Threshold
+from codesign.ir.ops import Lookup, Requant, Reshape, Threshold
 from codesign.ir.ops.rescale import threshold_values
 from codesign.ir.types import IntArray, IntType
 
 
 @dataclass(frozen=True, eq=False)
-class _Step:
-    """One operator with its constants per channel: multiplier and shift, or (rows, levels) and nothing."""
+class Step:
+    """One operator with its constants per channel: multiplier and shift, or levels or a table (rows, …)."""
 
-    op: Requant | Threshold
-    first: IntArray
-    second: IntArray
+    op: Requant | Threshold | Lookup
+    constants: tuple[IntArray, ...]
     dtype: IntType
 
     def __call__(self, t: IntArray) -> IntArray:
         """The operator on (…, channels)."""
         if isinstance(self.op, Requant):
-            return self.op.apply(t, self.first, self.second)
-        return np.asarray(threshold_values(t, self.first, self.dtype, self.op.out), dtype=np.int64)
+            return self.op.apply(t, *self.constants)
+        (rows,) = self.constants
+        if isinstance(self.op, Threshold):
+            return np.asarray(threshold_values(t, rows, self.dtype, self.op.out), dtype=np.int64)
+        index = (t - self.dtype.lo) // self.dtype.step
+        return rows[np.arange(len(rows)), index] if len(rows) > 1 else rows[0, index]
+
+    @property
+    def sign(self) -> IntArray:
+        """1 where the operator never falls, -1 where it never rises; one for all channels, or one for each."""
+        if isinstance(self.op, Requant):
+            return np.where(self.constants[0] < 0, -1, 1)
+        if isinstance(self.op, Threshold):
+            return np.ones(1, dtype=np.int64)
+        rises = np.diff(self.constants[0], axis=1)
+        if not ((rises >= 0).all(axis=1) | (rises <= 0).all(axis=1)).all():
+            allowed = "LOGISTIC, TANH, HARD_SWISH, or a function that only rises or only falls"
+            raise Refusal("a table of some other function", allowed, "codesign export to a .tosa file")
+        return np.where((rises >= 0).all(axis=1), 1, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,33 +55,30 @@ class Chain:
     sign   (channels,)
     """
 
-    steps: tuple[_Step, ...]
+    steps: tuple[Step, ...]
     sign: IntArray
 
     @classmethod
     def of(cls, graph: Graph, nodes: Sequence[Node], channels: int) -> Chain:
         """The function of consecutive nodes behind a value of `channels`; Reshapes must keep the channels apart.
 
-        Refusal where one function per channel is not enough.
+        Refusal where one function per channel is not enough, or one that rises and falls.
         """
         steps = []
-        sign = np.ones(channels, dtype=np.int64)
         size = graph.type(nodes[0].inputs[0]).size if nodes else channels
         for node in nodes:
             if isinstance(node.op, Reshape):
                 continue
-            assert isinstance(node.op, Requant | Threshold)
+            assert isinstance(node.op, Requant | Threshold | Lookup)
             constants = [graph.consts[name].value for name in node.inputs[1:]]
             try:
                 per_channel = [_regrouped(c, size, channels) for c in constants]
             except ValueError as error:
                 raise Refusal(f"constants that differ between pixels: {error}", "one function per channel") from error
-            dtype = graph.type(node.inputs[0]).dtype
-            if isinstance(node.op, Requant):
-                steps.append(_Step(node.op, per_channel[0], per_channel[1], dtype))
-                sign = sign * np.where(per_channel[0] < 0, -1, 1)
-            else:
-                steps.append(_Step(node.op, per_channel[0], per_channel[0], dtype))
+            steps.append(Step(node.op, tuple(per_channel), graph.type(node.inputs[0]).dtype))
+        sign = np.ones(channels, dtype=np.int64)
+        for step in steps:
+            sign = sign * step.sign
         return cls(tuple(steps), sign)
 
     @property

@@ -180,10 +180,10 @@ def _own_rescaling(
     if first.op.zero_point + out.offset != out.zero_point:
         return None
     scale = None
+    multiplier, shift = first.constants
     for per_tensor in (True, False) if made.groups == 0 else (False,):
-        scale = (
-            scale if scale is not None else same_multiplier(first.first, first.second, x.params, out.params, per_tensor)
-        )
+        if scale is None:
+            scale = same_multiplier(multiplier, shift, x.params, out.params, per_tensor)
     if scale is None:
         return None
     limits = [c for c in clamps if c is not None] or [(first.op.out.lo, first.op.out.hi)]

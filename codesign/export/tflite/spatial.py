@@ -11,6 +11,7 @@ from codesign.frontend.tflite.params import NONE
 from codesign.frontend.tflite.spatial import mean_rescale, nearest
 from codesign.ir.graph import Node
 from codesign.ir.ops import AvgPool2d, MaxPool2d, Pad, Requant, Reshape, Take
+from codesign.passes.rewrite import producer
 
 _MOST_PIECES = 64
 
@@ -50,12 +51,13 @@ def mean(export: Export, kernel: Kernel) -> bool:
     assert isinstance(op, AvgPool2d)
     (name,) = kernel.tensors
     x, out = export.storages.get(name), export.storages.get(kernel.node.name)
-    rows = graph.node(name) if graph.is_computed(name) else None
+    rows = producer(graph, name)
+    data = rows.inputs[0] if rows is not None and isinstance(rows.op, Reshape) else name
     steps = [step for step in kernel.chain if not isinstance(step.op, Reshape)]
-    if x is None or out is None or rows is None or not isinstance(rows.op, Reshape) or not 1 <= len(steps) <= 2:
+    if x is None or out is None or not 1 <= len(steps) <= 2:
         return False
-    before, n, after = graph.type(name).shape if len(graph.type(name).shape) == 3 else (0, 0, 0)
-    source = graph.type(rows.inputs[0]).shape
+    before, n, after = graph.type(name).shape
+    source = graph.type(data).shape
     axes = next((a for a in _spans(len(source)) if _cut(source, a) == (before, n, after)), None)
     if axes is None or (op.kernel, op.stride, op.padding) != ((1, n), (1, n), (0, 0, 0, 0)):
         return False
@@ -67,11 +69,10 @@ def mean(export: Export, kernel: Kernel) -> bool:
         return False
     if dtype.hi - dtype.lo != (1 << out.params.dtype.bits) - 1:
         return False
-    data = export.declare(rows.inputs[0])
     indices = export.file.integers(f"{kernel.node.name}.axes", [a + 1 for a in range(*axes)])
     shape = source[: axes[0]] + source[axes[1] :]
     output = export.result(kernel, shape or (1,))
-    export.emit(kernel, "MEAN", [data, indices], output, keep_dims=False)
+    export.emit(kernel, "MEAN", [export.declare(data), indices], output, keep_dims=False)
     export.finish(kernel, output)
     return True
 
