@@ -31,7 +31,7 @@ class Step:
         if isinstance(self.op, Threshold):
             return np.asarray(threshold_values(t, rows, self.dtype, self.op.out), dtype=np.int64)
         index = (t - self.dtype.lo) // self.dtype.step
-        return rows[np.arange(len(rows)), index] if len(rows) > 1 else rows[0, index]
+        return np.asarray(rows[np.arange(len(rows)), index] if len(rows) > 1 else rows[0, index])
 
     @property
     def sign(self) -> IntArray:

@@ -13,7 +13,7 @@ from codesign.export.tflite.cover import Kernel, clamp_of
 from codesign.export.tflite.storage import Storage
 from codesign.frontend.problems import Refusal
 from codesign.frontend.tflite.params import NONE, rescale, rescale_wide
-from codesign.ir.ops import AvgPool2d, Conv2d, Dense, Requant, Rounding
+from codesign.ir.ops import AvgPool2d, Conv2d, Dense, Requant, Reshape, Rounding
 from codesign.ir.ops.base import Padding
 from codesign.ir.types import IntArray
 
@@ -172,8 +172,9 @@ def _own_rescaling(
     if not chain.steps:
         return None
     wide = out.kind == "int16"
-    first, *rest = chain.steps
-    clamps = [clamp_of(export.graph, node) for node in kernel.chain[-len(rest) :]] if rest else []
+    first = chain.steps[0]
+    behind = [node for node in kernel.chain if not isinstance(node.op, Reshape)][1:]
+    clamps = [clamp_of(export.graph, node) for node in behind]
     rounding = Rounding.HALF_UP if wide else Rounding.TFLITE_DOUBLE
     if not isinstance(first.op, Requant) or first.op.rounding is not rounding or None in clamps:
         return None

@@ -1,0 +1,144 @@
+"""Exported `.tflite` files in LiteRT's reference kernels: every tensor equals the golden evaluation, or is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from tflite_models import schema
+
+from codesign.errors import UnsupportedError
+from codesign.export.tflite import Exported, export_tflite
+from codesign.export.tflite.verify import differences
+from codesign.frontend import import_model
+from codesign.frontend.tflite.importer import import_tflite
+from codesign.ir.graph import Graph
+from codesign.testing.cases import CASES
+from codesign.testing.graphs import feeds, graphs
+
+FRAMES = 6
+NO_RESCALING = "are no scale, offset and rounding as TFLite has them"
+# The cases of the conformance suite have random levels, which are no scale and offset.
+REFUSED = {
+    **dict.fromkeys(
+        (
+            "conv", "conv_padded_strided", "conv_zero_point", "conv_bipolar", "conv_bipolar_padded", "conv_dilated",
+            "conv_grouped", "conv_depthwise", "conv_depthwise_multiplier", "threshold", "threshold_shared",
+            "threshold_few_levels", "requant_half_up", "requant_half_even", "requant_tflite_double", "requant_narrow",
+            "requant_decreasing", "add", "add_unequal", "residual", "concat", "pad_activated",
+        ),
+        NO_RESCALING,
+    ),
+    "dense_wide": "of type i26 between two layers",
+    "lookup": "a table of some other function",
+    "lookup_per_channel": "a table of some other function",
+    "mul": "a product of values of 8 and of 16 bits",
+    "avg_pool_mean_padded": "a mean with padding (1, 1, 1, 1)",
+    "softmax": "a softmax whose multiplier no float32 beta gives",
+}  # fmt: skip
+
+
+def verify(graph: Graph, folder: Path, frames: int = FRAMES, seed: int = 0) -> Exported:
+    """Export, run in LiteRT, import again: every tensor and every output equal."""
+    schema()
+    exported = export_tflite(graph)
+    inputs = feeds(graph, frames, seed)
+    rows = differences(exported, graph, inputs)
+    assert {row.name for row in rows} >= {port.name for port in graph.outputs}
+    assert [row for row in rows if row.mismatches] == []
+    path = folder / "exported.tflite"
+    path.write_bytes(exported.content)
+    again = exported.results(import_tflite(path).graph.evaluate(*exported.feeds(inputs)))
+    for found, expected in zip(again, graph.evaluate(*inputs), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    return exported
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case_is_exact_or_refused(case: str, tmp_path: Path) -> None:
+    graph = CASES[case]()
+    if case in REFUSED:
+        with pytest.raises(UnsupportedError) as caught:
+            export_tflite(graph)
+        assert any(REFUSED[case] in d.found for d in caught.value.diagnostics)
+    else:
+        verify(graph, tmp_path)
+
+
+@settings(max_examples=60, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(graph=graphs(max_nodes=5, max_bits=8))
+def test_random_graphs_are_exact_or_refused(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> None:
+    try:
+        verify(graph, tmp_path_factory.mktemp("random"))
+    except UnsupportedError as error:
+        assert all(len(d.found.split()) >= 3 for d in error.diagnostics)
+
+
+@pytest.mark.parametrize("name", ["ad01_int8", "kws_ref_model"])
+def test_mlperf_tiny_models_come_back_as_they_were(name: str, tmp_path: Path) -> None:
+    folder = os.environ.get("CODESIGN_CASES")
+    if not folder:
+        pytest.skip("the folder of third-party cases is missing: set CODESIGN_CASES")
+    graph = import_model(Path(folder) / "mlperf_tiny" / f"{name}.tflite").graph
+    path = tmp_path / "exported.tflite"
+    path.write_bytes(verify(graph, tmp_path).content)
+    assert import_tflite(path).graph.digest() == graph.digest()
+
+
+def test_finn_network_of_one_bit(tmp_path: Path) -> None:
+    folder = os.environ.get("CODESIGN_CASES")
+    if not folder:
+        pytest.skip("the folder of third-party cases is missing: set CODESIGN_CASES")
+    graph = import_model(Path(folder) / "finn" / "build_dataflow_model.onnx").graph
+    verify(graph, tmp_path, frames=50)
+
+
+# Where TFLite's rounding is not Brevitas': two roundings of 8-bit weights, ties to even, levels per pixel, sums of
+# terms that are rounded themselves.
+BREVITAS_REFUSED = {
+    "w8_tensor", "w8_channel", "act_narrow", "act_ties", "act_8_bits_float_bias", "conv_stride_dilation",
+    "pool_trunc_round", "flatten_after_norm", "residual_unequal", "residual_float", "one_by_one",
+}  # fmt: skip
+
+
+def brevitas_names() -> list[str]:
+    try:
+        from brevitas_nets import NETS
+    except ImportError:
+        return []
+    return list(NETS)
+
+
+@pytest.mark.parametrize("name", brevitas_names())
+@pytest.mark.filterwarnings("ignore")
+def test_brevitas_networks_are_exact_or_refused(name: str, tmp_path: Path) -> None:
+    from brevitas_nets import make
+
+    from codesign.frontend import import_brevitas
+
+    graph = import_brevitas(*make(name)).graph
+    if name in BREVITAS_REFUSED:
+        with pytest.raises(UnsupportedError):
+            export_tflite(graph)
+    else:
+        verify(graph, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_nearest_form_says_what_is_not_exact() -> None:
+    pytest.importorskip("brevitas")
+    from brevitas_nets import make
+
+    from codesign.frontend import import_brevitas
+
+    schema()
+    graph = import_brevitas(*make("w8_tensor")).graph
+    exported = export_tflite(graph, nearest=True)
+    assert exported.inexact == {"2": f"6 of 6 channels {NO_RESCALING}"}
+    rows = {row.name: row for row in differences(exported, graph, feeds(graph, 200, 0))}
+    near = rows["n2"]
+    assert 0 < near.mismatches < 0.02 * near.elements
+    assert near.largest == 1
