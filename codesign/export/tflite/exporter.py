@@ -83,6 +83,8 @@ def export_tflite(graph: Graph, *, nearest: bool = False) -> Exported:
         except Refusal as refusal:
             found.append(refusal.at(f"input {port.name}"))
     for kernel in kernels:
+        if any(graph.is_computed(name) and name not in export.storages for name in kernel.tensors):
+            continue  # the kernel that computes it is refused, and says why
         try:
             _emit(export, kernel)
         except Refusal as refusal:
