@@ -20,6 +20,7 @@ from codesign.ir.ops import (
     Rounding,
     Softmax,
     Take,
+    Transpose,
 )
 from codesign.ir.types import BIPOLAR, IntArray, IntType
 from codesign.testing.build import GraphBuilder
@@ -150,6 +151,11 @@ def _take(axis: int, indices: tuple[int, ...]) -> Graph:
     return c.graph(c.node(Take(axis, indices), c.x))
 
 
+def _transpose(axes: tuple[int, ...]) -> Graph:
+    c = Case()
+    return c.graph(c.node(Transpose(axes), c.x))
+
+
 def _few_levels() -> Graph:
     """Fewer levels than the type has room for, one that every input reaches and one that none does."""
     c = Case(I4)
@@ -198,6 +204,7 @@ CASES: dict[str, Callable[[], Graph]] = {
     "mul": _mul,
     "take_rows": lambda: _take(0, (0, 0, 1, 1, 2, 2)),
     "take_channels": lambda: _take(2, (3, 1)),
+    "transpose": lambda: _transpose((1, 2, 0)),
     "concat": _concat,
     "max_pool": lambda: _pool(MaxPool2d((2, 2), (2, 2))),
     "max_pool_overlapping": lambda: _pool(MaxPool2d((3, 2), (1, 2))),

@@ -52,8 +52,12 @@ def verify(graph: Graph, folder: Path, frames: int = FRAMES, seed: int = 0) -> E
     assert [row for row in rows if row.mismatches] == []
     path = folder / "exported.tflite"
     path.write_bytes(exported.content)
-    again = exported.results(import_tflite(path).graph.evaluate(*exported.feeds(inputs)))
-    for found, expected in zip(again, graph.evaluate(*inputs), strict=True):
+    back = import_tflite(path).graph
+    again = back.evaluate(*back.quantise_inputs(*exported.feeds(inputs)))
+    for i, port in enumerate(back.outputs):
+        if port.source_axes:  # a TRANSPOSE at the end is the port's order of axes
+            again[i] = again[i].transpose(0, *(axis + 1 for axis in np.argsort(port.source_axes)))
+    for found, expected in zip(exported.results(again), graph.evaluate(*inputs), strict=True):
         np.testing.assert_array_equal(found, expected)
     return exported
 

@@ -190,6 +190,22 @@ def unary(op: str, out: tuple[float, int] | None = None, kinds: tuple[str, str] 
     return make
 
 
+def turned(order: tuple[int, ...]) -> Make:
+    """A TRANSPOSE between two layers: elsewhere it is only another order of the model's axes."""
+
+    def make(w: Writer, rng: Rng) -> Sequence[int]:
+        shape = (1, 3, 4, 5)[: len(order)]
+        result = tuple(shape[axis] for axis in order)
+        x, a = w.input(shape, scale(rng), zero(rng)), w.tensor(shape, 0.04, -7)
+        y, z = w.tensor(result, 0.04, -7), w.tensor(result, 0.03, 5)
+        w.op("RELU", [x], [a])
+        w.op("TRANSPOSE", [a, w.ints(list(order))], [y])
+        w.op("RELU", [y], [z])
+        return [z]
+
+    return make
+
+
 def moved(
     op: str, shape: tuple[int, ...], result: tuple[int, ...], parameters: Sequence[Any], table: str = "",
     **options: Any,
@@ -322,6 +338,8 @@ MODELS: dict[str, Make] = {
     "squeeze": moved("SQUEEZE", (1, 1, 1, 8), (1, 8), [], "SqueezeOptions", squeezeDims=[1, 2]),
     "expand_dims": moved("EXPAND_DIMS", (1, 8), (1, 1, 8), [1]),
     "transpose_of_ones": moved("TRANSPOSE", (1, 4, 1, 6), (1, 1, 4, 6), [[0, 2, 1, 3]]),
+    "transpose": turned((0, 3, 1, 2)),
+    "transpose_rows": turned((0, 2, 1)),
     "pad": moved("PAD", (1, 4, 5, 3), (1, 7, 6, 3), [[[0, 0], [1, 2], [0, 1], [0, 0]]]),
     "pad_rows": moved("PAD", (1, 4, 3), (1, 7, 3), [[[0, 0], [1, 2], [0, 0]]]),
     "resize": moved("RESIZE_NEAREST_NEIGHBOR", (1, 3, 4, 2), (1, 7, 10, 2), [[7, 10]], "ResizeNearestNeighborOptions"),

@@ -1,4 +1,4 @@
-"""Lookup, Mul and Take against their definition, element by element."""
+"""Lookup, Mul, Take and Transpose against their definition, element by element."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign.ir.ops import Lookup, Mul, Take
+from codesign.ir.ops import Lookup, Mul, OpError, Take, Transpose
 from codesign.ir.types import BIPOLAR, IntType
 from codesign.testing.build import GraphBuilder
 from codesign.testing.graphs import int_types, values
@@ -48,6 +48,25 @@ def test_take_picks_in_order(axis: int, indices: tuple[int, ...]) -> None:
     (found,) = graph.evaluate(feed)
     columns = [np.take(feed, [i], axis + 1) for i in indices]
     np.testing.assert_array_equal(found, np.concatenate(columns, axis + 1))
+
+
+@pytest.mark.parametrize("axes", [(2, 0, 1), (0, 2, 1), (1, 0, 2)])
+def test_transpose_moves_axes(axes: tuple[int, ...]) -> None:
+    b = GraphBuilder()
+    graph = b.graph(b.node(Transpose(axes), b.input((2, 4, 3), BIPOLAR)))
+    feed = values(np.random.default_rng(0), BIPOLAR, (5, 2, 4, 3))
+    (found,) = graph.evaluate(feed)
+    for index in np.ndindex(found.shape[1:]):
+        source = [0, 0, 0]
+        for place, axis in zip(index, axes, strict=True):
+            source[axis] = place
+        np.testing.assert_array_equal(found[(slice(None), *index)], feed[(slice(None), *source)])
+
+
+def test_transpose_takes_every_axis_once() -> None:
+    b = GraphBuilder()
+    with pytest.raises(OpError, match=r"axes \(0, 0\) of shape \(2, 4\)"):
+        b.node(Transpose((0, 0)), b.input((2, 4), BIPOLAR))
 
 
 def test_work_of_tables_and_products() -> None:

@@ -32,6 +32,7 @@ from codesign.ir.ops import (
     Pad,
     Softmax,
     Take,
+    Transpose,
 )  # fmt: skip
 from codesign.ir.types import IntArray
 from codesign.passes import KERNELS, run_passes
@@ -131,6 +132,8 @@ def _emit(export: Export, kernel: Kernel) -> None:
             spatial.pad(export, kernel)
         case Take():
             spatial.take(export, kernel)
+        case Transpose():
+            spatial.transpose(export, kernel)
         case Lookup():
             table.lookup(export, kernel)
         case Softmax():

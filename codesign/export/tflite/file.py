@@ -46,6 +46,7 @@ _OPTIONS: Mapping[str, tuple[int, int, int]] = {
     "STRIDED_SLICE": (32, 2, 4),
     "SUB": (28, 2, 5),
     "TANH": (0, 2, 3),
+    "TRANSPOSE": (26, 2, 4),
 }
 
 

@@ -10,7 +10,7 @@ from codesign.frontend.problems import Refusal
 from codesign.frontend.tflite.params import NONE
 from codesign.frontend.tflite.spatial import mean_rescale, nearest
 from codesign.ir.graph import Node
-from codesign.ir.ops import AvgPool2d, MaxPool2d, Pad, Requant, Reshape, Take
+from codesign.ir.ops import AvgPool2d, MaxPool2d, Pad, Requant, Reshape, Take, Transpose
 from codesign.passes.rewrite import producer
 
 _MOST_PIECES = 64
@@ -118,6 +118,16 @@ def concat(export: Export, kernel: Kernel) -> None:
 def reshape(export: Export, kernel: Kernel) -> None:
     """RESHAPE."""
     export.reshape(kernel, export.declare(kernel.tensors[0]), export.declare(kernel.node.name))
+
+
+def transpose(export: Export, kernel: Kernel) -> None:
+    """TRANSPOSE, the batch staying first."""
+    assert kernel.base is not None
+    assert isinstance(kernel.base.op, Transpose)
+    output = export.result(kernel, export.graph.type(kernel.base.name).shape)
+    order = export.file.integers(f"{kernel.node.name}.order", [0, *(axis + 1 for axis in kernel.base.op.axes)])
+    export.emit(kernel, "TRANSPOSE", [export.declare(kernel.tensors[0]), order], output)
+    export.finish(kernel, output)
 
 
 def take(export: Export, kernel: Kernel) -> None:

@@ -18,7 +18,20 @@ import numpy as np
 from codesign.export.tflite.cover import Kernel, fits
 from codesign.frontend.tflite.params import DTYPES, Params
 from codesign.ir.graph import Graph
-from codesign.ir.ops import Add, ArgMax, AvgPool2d, Concat, Conv2d, MaxPool2d, Pad, Requant, Softmax, Take, Threshold
+from codesign.ir.ops import (
+    Add,
+    ArgMax,
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    MaxPool2d,
+    Pad,
+    Requant,
+    Softmax,
+    Take,
+    Threshold,
+    Transpose,
+)
 from codesign.ir.types import Quant
 
 
@@ -88,7 +101,7 @@ def keeps_meaning(kernel: Kernel) -> bool:
     if kernel.base is None:
         return kernel.only_moves
     op = kernel.base.op
-    return isinstance(op, MaxPool2d | Concat | Pad | Take) or (isinstance(op, AvgPool2d) and op.mean)
+    return isinstance(op, MaxPool2d | Concat | Pad | Take | Transpose) or (isinstance(op, AvgPool2d) and op.mean)
 
 
 def _storage(graph: Graph, members: set[str], makers: Sequence[Kernel], kernels: Sequence[Kernel]) -> Storage | None:

@@ -9,7 +9,7 @@ import numpy as np
 from codesign.frontend.problems import Refusal, bad
 from codesign.frontend.tflite.context import Layer, frame, has_batch
 from codesign.frontend.tflite.params import NONE
-from codesign.ir.ops import Concat, Take
+from codesign.ir.ops import Concat, Take, Transpose
 
 
 def reshape(layer: Layer) -> None:
@@ -22,9 +22,9 @@ def reshape(layer: Layer) -> None:
 
 
 def transpose(layer: Layer) -> None:
-    """TRANSPOSE where no value moves in memory, or directly at an input or output of the model.
+    """TRANSPOSE: reference_ops::Transpose (internal/reference/transpose.h).
 
-    There the graph keeps its order, and its port says which axes the model has instead.
+    Directly at an input or output of the model the graph keeps its order, and its port says which axes the model has.
     """
     layer.expect_same_scale()
     value, shape = layer.value(0), layer.tensor(0).shape
@@ -47,9 +47,10 @@ def transpose(layer: Layer) -> None:
             ctx.values[result] = value
             ctx.output_axes[result] = tuple(int(axis) for axis in np.argsort(axes))
             return
-    found = f"a TRANSPOSE {tuple(order)} of {shape} between two layers"
-    allowed = "one that moves only axes of length 1, or stands directly at an input or output of the model"
-    raise Refusal(found, allowed, "a model in channels-last order throughout")
+    if has_batch(shape) and order[0] != 0:
+        raise Refusal(f"a TRANSPOSE {tuple(order)} of {shape}, which moves the batch", "0 as the first axis")
+    first = int(has_batch(shape))
+    layer.final(Transpose(tuple(axis - first for axis in order[first:])), [value])
 
 
 def concatenation(layer: Layer) -> None:

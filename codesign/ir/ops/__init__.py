@@ -8,19 +8,19 @@ from codesign.ir.ops.elementwise import Add, Mul
 from codesign.ir.ops.linear import Conv2d, Dense
 from codesign.ir.ops.pool import AvgPool2d, MaxPool2d
 from codesign.ir.ops.rescale import Requant, Rounding, Threshold
-from codesign.ir.ops.shape import Concat, Pad, Reshape, Take
+from codesign.ir.ops.shape import Concat, Pad, Reshape, Take, Transpose
 from codesign.ir.ops.table import Lookup
 
 Op = (
     Conv2d | Dense | Requant | Threshold | Lookup | Add | Mul | MaxPool2d | AvgPool2d
-    | Reshape | Concat | Pad | Take | Softmax | ArgMax
+    | Reshape | Concat | Pad | Take | Transpose | Softmax | ArgMax
 )  # fmt: skip
 
 OPERATORS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (
         Conv2d, Dense, Requant, Threshold, Lookup, Add, Mul, MaxPool2d, AvgPool2d,
-        Reshape, Concat, Pad, Take, Softmax, ArgMax,
+        Reshape, Concat, Pad, Take, Transpose, Softmax, ArgMax,
     )
 }  # fmt: skip
 
@@ -45,5 +45,6 @@ __all__ = [
     "Softmax",
     "Take",
     "Threshold",
+    "Transpose",
     "Work",
 ]

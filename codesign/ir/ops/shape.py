@@ -1,4 +1,4 @@
-"""Reshape, Concat, Pad and Take: where values are, not what they are."""
+"""Reshape, Concat, Pad, Take and Transpose: where values are, not what they are."""
 
 from __future__ import annotations
 
@@ -112,6 +112,27 @@ class Take:
 
     def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         return np.take(values[0], self.indices, axis=self.axis + 1)
+
+    def work(self, args: Sequence[Arg]) -> Work:
+        return Work()
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """Axis i of y is axis axes[i] of x; axis 0 is the first one without the batch."""
+
+    axes: tuple[int, ...]
+
+    def infer(self, args: Sequence[Arg]) -> TensorType:
+        expect_inputs(args, 1, 1)
+        expect_data(args[0])
+        shape = args[0].type.shape
+        if sorted(self.axes) != list(range(len(shape))):
+            raise OpError(f"axes {self.axes} of shape {shape}", f"every axis from 0 to {len(shape) - 1} once")
+        return TensorType(tuple(shape[axis] for axis in self.axes), args[0].type.dtype)
+
+    def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
+        return values[0].transpose(0, *(axis + 1 for axis in self.axes))
 
     def work(self, args: Sequence[Arg]) -> Work:
         return Work()
