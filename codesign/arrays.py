@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -31,11 +31,20 @@ def read_array(path: Path) -> Array:
 
 def write_array(path: Path, array: Array) -> None:
     """Write aside and rename: the old file or the whole new one. Raises InputError when that is not possible."""
+    _write(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same for a file of any kind."""
+    _write(path, lambda file: file.write(content))
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
             with aside.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
+                fill(file)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
