@@ -121,11 +121,22 @@ def _vela() -> Tool:
     return Tool("vela", (sys.executable, "-P", str(worker)), version, needed_for, install)
 
 
+def _tosa() -> Tool:
+    """The serialiser of .tosa files, and Arm's reference model in a Python process of its own: it ends its process."""
+    needed_for, install = "the TOSA export", "pip install 'codesign[ethosu]'"
+    if any(importlib.util.find_spec(name) is None for name in ("tosa_serializer", "tosa_reference_model")):
+        return Tool("tosa", (), "", needed_for, install, found="no Python package `tosa-tools`")
+    worker = Path(__file__).parent / "export" / "tosa" / "worker.py"
+    version = importlib.metadata.version("tosa-tools")
+    return Tool("tosa", (sys.executable, "-P", str(worker)), version, needed_for, install)
+
+
 _FINDERS: Mapping[str, Callable[[], Tool]] = {
     "c++": _compiler,
     "verilator": _verilator,
     "fst": _fst,
     "vela": _vela,
+    "tosa": _tosa,
 }
 
 
