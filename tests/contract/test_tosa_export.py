@@ -16,7 +16,7 @@ from codesign.errors import UnsupportedError
 from codesign.export.tosa import evaluate_reference, export_tosa, write_tosa
 from codesign.frontend import import_model
 from codesign.ir.graph import Graph
-from codesign.ir.ops import Softmax
+from codesign.ir.ops import ArgMax, Softmax
 from codesign.ir.types import IntType
 from codesign.passes import run_passes
 from codesign.testing.build import GraphBuilder
@@ -72,6 +72,14 @@ def test_softmax_is_exact(dtype: IntType, channels: int, scale: float, out: IntT
     spread = np.geomspace(1, dtype.count, rows).astype(int)
     x = dtype.hi - (x - dtype.lo) % spread[:, None]
     assert_exact(b.graph(b.node(Softmax.of(scale, out=out), b.input((channels,), dtype))), x)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 7, 10])
+@pytest.mark.parametrize("dtype", [U8, I16, IntType(17, False), IntType(31, True)])
+def test_the_first_of_equal_values_is_the_largest(dtype: IntType, channels: int) -> None:
+    b = GraphBuilder()
+    x = dtype.hi - np.random.default_rng(channels).integers(0, 3, (256, channels)) * (dtype.count // 2 - 1)
+    assert_exact(b.graph(b.node(ArgMax(), b.input((channels,), dtype))), x)
 
 
 @pytest.fixture

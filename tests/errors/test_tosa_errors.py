@@ -14,7 +14,7 @@ from codesign.errors import InputError, ToolError, UnsupportedError
 from codesign.export.tosa import evaluate_reference, export_tosa, run_reference, write_tosa
 from codesign.export.tosa.operators import reshape
 from codesign.export.tosa.writer import Dtype, Writer
-from codesign.ir.ops import AvgPool2d, MaxPool2d, Reshape, Rounding
+from codesign.ir.ops import ArgMax, AvgPool2d, MaxPool2d, Reshape, Rounding
 from codesign.ir.types import IntType
 from codesign.testing.build import GraphBuilder
 from codesign.testing.cases import CASES
@@ -90,6 +90,11 @@ REFUSED: list[tuple[IntType, Make, str]] = [
         lambda b, x: b.threshold(x, np.array([[5 - (1 << 31), 7, (1 << 31) - 5]]), IntType(2, False), name="y"),
         "y: Threshold with levels from -2147483643 to 2147483643 for values of type i32; "
         "allowed: differences of at most 32 bits",
+    ),
+    (
+        I32,
+        lambda b, x: b.node(ArgMax(), x, name="y"),
+        "y: ArgMax with an input of type i32; allowed: differences of at most 31 bits",
     ),
 ]
 

@@ -175,9 +175,8 @@ def test_lookup_is_exact(x: IntType, out: IntType, channels: int, shared: bool, 
     [
         (I8, I8, 127, "TABLE"),
         (U8, U8, 255, "TABLE"),
-        (I8, I16, 16000, "RESCALE TABLE RESCALE"),
-        (IntType(9, True), I16, 16000, "RESCALE RESCALE TABLE RESCALE"),
-        (I8, I16, 32767, "RESCALE ADD RESHAPE GATHER RESHAPE"),  # steps of more than 16 bits
+        (I8, I16, 32767, "TABLE RESCALE TABLE RESCALE ADD RESCALE"),
+        (IntType(3, False), I32, 1 << 20, "TABLE RESCALE TABLE RESCALE ADD RESCALE TABLE RESCALE ADD"),
         (IntType(10, True), I8, 127, "RESCALE ADD RESHAPE GATHER RESHAPE"),
     ],
 )

@@ -5,28 +5,42 @@ from __future__ import annotations
 import numpy as np
 
 from codesign.export.tosa import operators as t
-from codesign.export.tosa.tables import table_index, table_of
-from codesign.export.tosa.values import UNIT, UNIT_SHIFT, Lowering, Value, storage, stored, wide
+from codesign.export.tosa.tables import wide_table
+from codesign.export.tosa.values import UNIT, UNIT_SHIFT, Lowering, Refused, Value, storage, stored, wide
 from codesign.export.tosa.writer import Dtype, Tensor, Writer
 from codesign.ir.graph import Node
 from codesign.ir.ops import Softmax
 from codesign.ir.ops.fixed_point import doubling_high_mul, exp_on_negative_values
-from codesign.ir.types import IntArray, IntType
-
-_PIECE = 15  # bits of one table of 16 bits
+from codesign.ir.types import IntArray
 
 
 def arg_max(c: Lowering, node: Node) -> Value:
-    """ArgMax -> ARGMAX; of more than 16 bits, the smallest index of those that equal the REDUCE_MAX."""
+    """ArgMax -> ARGMAX; of more than 16 bits the smallest index without a distance to the largest value.
+
+    index + channels * min(largest - x, 1) is smallest there. Largest and smallest by halves: REDUCE_MAX of 32 bits and
+    comparisons are not what every accelerator has. Raises Refused where 32 bits do not hold a difference.
+    """
     w = c.writer
     x = stored(w, c.shaped(node))
     if x.tensor.dtype is not Dtype.I32:
         index = t.argmax(w, x.tensor)
         return c.result(node, t.reshape(w, index, (*index.shape, 1)))
+    if x.dtype.hi - x.dtype.lo >= 1 << 31:
+        raise Refused(f"an input of type {x.dtype}", "differences of at most 31 bits")
     channels = x.tensor.shape[-1]
-    largest = t.elementwise(w, "EQUAL", x.tensor, t.reduce(w, "REDUCE_MAX", x.tensor), Dtype.BOOL)
-    number, none = (t.channel_const(w, x.tensor, values) for values in (np.arange(channels), channels))
-    return c.result(node, t.reduce(w, "REDUCE_MIN", t.select(w, largest, number, none)))
+    distance = t.elementwise(w, "SUB", _by_halves(w, "MAXIMUM", x.tensor), x.tensor)
+    other = t.mul_const(w, t.with_const(w, "MINIMUM", distance, 1), channels)
+    return c.result(node, _by_halves(w, "MINIMUM", t.with_const(w, "ADD", other, np.arange(channels))))
+
+
+def _by_halves(w: Writer, kind: str, x: Tensor) -> Tensor:
+    """MAXIMUM or MINIMUM along the last axis, which stays with size 1: of two halves, which may overlap, and so on."""
+    axis, size = len(x.shape) - 1, x.shape[-1]
+    while size > 1:
+        half = (size + 1) // 2
+        x = t.elementwise(w, kind, t.slice_axis(w, x, axis, 0, half), t.slice_axis(w, x, axis, size - half, half))
+        size = half
+    return x
 
 
 def softmax(c: Lowering, node: Node) -> Value:
@@ -36,8 +50,7 @@ def softmax(c: Lowering, node: Node) -> Value:
     x = stored(w, c.shaped(node))
     top = t.reduce(w, "REDUCE_MAX", x.tensor)
     a, b = wide(w, x), wide(w, Value(top, x.dtype, x.offset))
-    difference = Value(t.elementwise(w, "SUB", a.tensor, b.tensor), IntType(9, True))
-    exp = _exp(w, difference, op)
+    exp = _exp(w, t.elementwise(w, "SUB", a.tensor, b.tensor), op)
     total = t.reduce(w, "REDUCE_SUM", t.shift_right(w, exp, 12, rounded=True))
     zeros = t.unary(w, "CLZ", total)
     product = t.mul(w, exp, _reciprocal(w, total, zeros), 31)
@@ -57,17 +70,10 @@ def softmax(c: Lowering, node: Node) -> Value:
     return c.result(node, t.rescale(w, y, Dtype.I8, UNIT, UNIT_SHIFT, (0, op.out.lo - to.offset)), to.offset)
 
 
-def _exp(w: Writer, difference: Value, op: Softmax) -> Tensor:
-    """exp in Q0.31 of a difference -255 … 0 to the largest x, in pieces of 15 bits: a table of 16 bits each."""
-    values = exp_table(op)
-    scaled = table_index(w, difference)
-    total: Tensor | None = None
-    for low in range(0, 31, _PIECE):
-        piece = t.shift_right(w, table_of(w, scaled, -255, (values >> low) & ((1 << _PIECE) - 1)), 7, rounded=False)
-        piece = t.mul_const(w, piece, 1 << low) if low else piece
-        total = piece if total is None else t.elementwise(w, "ADD", total, piece)
-    assert total is not None
-    return total
+def _exp(w: Writer, difference: Tensor, op: Softmax) -> Tensor:
+    """exp in Q0.31 of a difference -255 … 0 to the largest x."""
+    index = t.rescale(w, difference, Dtype.I8, UNIT, UNIT_SHIFT, (0, 127))
+    return wide_table(w, index, exp_table(op))
 
 
 def exp_table(op: Softmax) -> IntArray:

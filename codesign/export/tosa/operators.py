@@ -108,17 +108,16 @@ def clamp(w: Writer, x: Tensor, lo: int, hi: int) -> Tensor:
     return w.add("CLAMP", (x,), x.shape, x.dtype, "Clamp", *ends, Mode.PROPAGATE)
 
 
-def elementwise(w: Writer, kind: str, a: Tensor, b: Tensor, dtype: Dtype | None = None) -> Tensor:
-    """ADD, SUB, BITWISE_AND, …: one value for each pair; an axis of size 1 is repeated."""
+def elementwise(w: Writer, kind: str, a: Tensor, b: Tensor) -> Tensor:
+    """ADD, SUB, MAXIMUM, MINIMUM or LOGICAL_LEFT_SHIFT: one value for each pair; an axis of size 1 is repeated."""
     attribute = "".join(word.title() for word in kind.split("_"))
-    if kind in ("MAXIMUM", "MINIMUM"):
-        return w.add(kind, (a, b), _broadcast(a, b), dtype or a.dtype, attribute, Mode.PROPAGATE)
-    return w.add(kind, (a, b), _broadcast(a, b), dtype or a.dtype, attribute)
+    modes = (Mode.PROPAGATE,) if kind in ("MAXIMUM", "MINIMUM") else ()
+    return w.add(kind, (a, b), _broadcast(a, b), a.dtype, attribute, *modes)
 
 
-def with_const(w: Writer, kind: str, x: Tensor, values: ArrayLike, dtype: Dtype | None = None) -> Tensor:
+def with_const(w: Writer, kind: str, x: Tensor, values: ArrayLike) -> Tensor:
     """An elementwise operator with a constant, one value or one per channel, as its second input."""
-    return elementwise(w, kind, x, channel_const(w, x, values), dtype)
+    return elementwise(w, kind, x, channel_const(w, x, values))
 
 
 def channel_const(w: Writer, x: Tensor, values: ArrayLike) -> Tensor:
@@ -145,19 +144,13 @@ def shift_right(w: Writer, x: Tensor, amount: Tensor | int, rounded: bool) -> Te
     return w.add("ARITHMETIC_RIGHT_SHIFT", (x, amount), shape, x.dtype, "ArithmeticRightShift", rounded)
 
 
-def select(w: Writer, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """SELECT: a where the condition holds, else b."""
-    shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
-    return w.add("SELECT", (condition, a, b), shape, a.dtype, "Select")
-
-
-def unary(w: Writer, kind: str, x: Tensor, dtype: Dtype | None = None) -> Tensor:
-    """CAST, CLZ, IDENTITY: one value for each."""
-    return w.add(kind, (x,), x.shape, dtype or x.dtype, kind.title())
+def unary(w: Writer, kind: str, x: Tensor) -> Tensor:
+    """CLZ or IDENTITY: one value for each."""
+    return w.add(kind, (x,), x.shape, x.dtype, kind.title())
 
 
 def reduce(w: Writer, kind: str, x: Tensor) -> Tensor:
-    """REDUCE_SUM, REDUCE_MAX, REDUCE_MIN along the last axis, which stays with size 1."""
+    """REDUCE_SUM or REDUCE_MAX along the last axis, which stays with size 1."""
     axis = len(x.shape) - 1
     attribute = "".join(word.title() for word in kind.split("_"))
     modes = () if kind == "REDUCE_SUM" else (Mode.PROPAGATE,)
@@ -170,9 +163,8 @@ def argmax(w: Writer, x: Tensor) -> Tensor:
 
 
 def table(w: Writer, x: Tensor, values: ArrayLike) -> Tensor:
-    """TABLE: of 8 bits values[x + 128]; of 16 bits 2^7 * values[x / 2^7 + 256] where 2^7 divides x, in 32 bits."""
-    dtype = Dtype.I8 if x.dtype is Dtype.I8 else Dtype.I32
-    return w.add("TABLE", (x, w.const(values, x.dtype)), x.shape, dtype, "Table")
+    """TABLE: values[x + 128], both of 8 bits."""
+    return w.add("TABLE", (x, w.const(values, x.dtype)), x.shape, x.dtype, "Table")
 
 
 def gather(w: Writer, values: Tensor, indices: Tensor) -> Tensor:

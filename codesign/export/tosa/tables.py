@@ -1,4 +1,4 @@
-"""Lookup, and other functions of few bits: TABLE where it does not interpolate, else GATHER."""
+"""Lookup, and other functions of few bits: a TABLE for each byte of the result, or GATHER."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from codesign.ir.graph import Node
 from codesign.ir.ops import Lookup
 from codesign.ir.types import IntArray, IntType
 
+_BYTE = IntType(8, True)
+_SHIFTED_BITS = UNIT_SHIFT - 8  # of values that a RESCALE multiplies by 256
+
 
 def lookup(c: Lowering, node: Node) -> Value:
-    """Lookup -> TABLE, or GATHER for a table per channel or of more than 9 bits."""
+    """Lookup -> TABLE, one for each byte of the result; GATHER for a table per channel or an x of more than 8 bits."""
     assert isinstance(node.op, Lookup)
     return looked_up(c.writer, c.input(node), c.constant(node, 1), node.op.out)
 
@@ -29,39 +32,38 @@ def looked_up(w: Writer, x: Value, tables: IntArray, out: IntType) -> Value:
     """table[c, (x - lo) / step], lo and step those of the type of x; tables (1, N) or (C, N)."""
     to, first, last = storage(out), x.dtype.lo, x.dtype.hi
     elements = np.repeat(tables, x.dtype.step, axis=1)[:, : last - first + 1] - to.offset
-    if len(elements) == 1 and takes_table(x.dtype, out):
-        x = stored(w, x)
-        content = np.zeros(256, dtype=np.int64)
-        at = first - x.offset + 128
-        content[at : at + elements.shape[1]] = elements[0]
+    if len(elements) > 1 or x.dtype.bits > 8:
+        return Value(_gathered(w, wide(w, x).tensor, elements, first, to.dtype), out, to.offset)
+    x = stored(w, x)
+    content = np.zeros(256, dtype=np.int64)
+    at = first - x.offset + 128
+    content[at : at + elements.shape[1]] = elements[0]
+    if to.dtype is Dtype.I8:
         return Value(t.table(w, x.tensor, content), out, to.offset)
-    if len(elements) == 1 and to.dtype is Dtype.I16 and fits_table(x.dtype, elements[0]):
-        scaled = table_index(w, x)
-        found = table_of(w, scaled, first, elements[0])
-        return Value(t.rescale(w, found, Dtype.I16, UNIT, UNIT_SHIFT + 7), out, to.offset)
-    return Value(_gathered(w, wide(w, x).tensor, elements, first, to.dtype), out, to.offset)
+    found = wide_table(w, x.tensor, content)
+    if to.dtype is Dtype.I16:
+        found = t.rescale(w, found, Dtype.I16, UNIT, UNIT_SHIFT)
+    return Value(found, out, to.offset)
 
 
-def fits_table(x: IntType, elements: IntArray) -> bool:
-    """Whether a TABLE of 16 bits takes these elements: 512 places, and steps of at most 16 bits between them."""
-    steps = np.diff(elements)
-    return x.lo >= -256 and x.hi <= 255 and bool((np.abs(steps) < 1 << 15).all()) and IntType(16, True).holds(elements)
+def wide_table(w: Writer, x: Tensor, content: IntArray) -> Tensor:
+    """content[x + 128] in 32 bits for an x of 8: a TABLE for each byte, the highest with the sign.
 
-
-def table_index(w: Writer, x: Value) -> Tensor:
-    """2^7 * x in 16 bits, for -256 <= x <= 255: where a TABLE of 16 bits does not interpolate."""
-    source = x if x.tensor.dtype is Dtype.I8 else wide(w, x)
-    return t.rescale(w, source.tensor, Dtype.I16, UNIT, UNIT_SHIFT - 7, (-source.offset, 0))
-
-
-def table_of(w: Writer, scaled: Tensor, first: int, elements: IntArray) -> Tensor:
-    """2^7 * elements[x - first] in 32 bits, from 2^7 * x; the rest of the table is level, so that no step is large."""
-    content = np.empty(513, dtype=np.int64)
-    at = first + 256
-    content[:at] = elements[0]
-    content[at : at + len(elements)] = elements
-    content[at + len(elements) :] = elements[-1]
-    return t.table(w, scaled, content)
+    A TABLE of 16 bits would do for few of these functions only: it has 512 places, and takes no large steps.
+    """
+    low_bytes = []
+    while not _BYTE.holds(content):
+        low_bytes.append(content & 255)
+        content = content >> 8
+    total, bits = t.table(w, x, content), 8
+    for low in reversed(low_bytes):
+        if bits > _SHIFTED_BITS:
+            upper = t.mul_const(w, total, 256)
+        else:
+            upper = t.rescale(w, total, Dtype.I32, UNIT, UNIT_SHIFT - 8)
+        byte = t.rescale(w, t.table(w, x, low - 128), Dtype.I32, UNIT, UNIT_SHIFT, (-128, 0))
+        total, bits = t.elementwise(w, "ADD", upper, byte), bits + 8
+    return total if total.dtype is Dtype.I32 else t.rescale(w, total, Dtype.I32, UNIT, UNIT_SHIFT)
 
 
 def _gathered(w: Writer, x: Tensor, tables: IntArray, first: int, dtype: Dtype) -> Tensor:

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 class Dtype(enum.Enum):
     """The element types that are used, by their names in TOSA."""
 
-    BOOL = "BOOL"
     I8 = "INT8"
     I16 = "INT16"
     I32 = "INT32"
@@ -27,7 +26,6 @@ class Dtype(enum.Enum):
 
 
 _NUMPY: dict[Dtype, np.dtype[Any]] = {
-    Dtype.BOOL: np.dtype(np.bool_),
     Dtype.I8: np.dtype(np.int8),
     Dtype.I16: np.dtype(np.int16),
     Dtype.I32: np.dtype(np.int32),
