@@ -64,9 +64,9 @@ REFUSED: list[tuple[IntType, Make, str]] = [
         "y: Dense with sums, or a bias, of up to 4244766720; allowed: below 2^31 in any order of the terms",
     ),
     (
-        I8,
+        I17,
         lambda b, x: b.requant(x, [-(1 << 31)], [20], I8, name="y"),
-        "y: Requant with a negative multiplier -2147483648 for values from -128; "
+        "y: Requant with a negative multiplier -2147483648 for values from -65536; "
         "allowed: both above -2147483648, which has no counterpart in 32 bits",
     ),
     (
@@ -78,7 +78,8 @@ REFUSED: list[tuple[IntType, Make, str]] = [
     (
         I32,
         lambda b, x: b.requant(x, [3], [2], I32, Rounding.HALF_EVEN, name="y"),
-        "y: Requant with ties to even for values from -2147483648; allowed: values above -2147483648",
+        f"y: Requant with ties to even for values from {ENDS} and a multiplier of 3; "
+        "allowed: products of less than 32 bits",
     ),
     (
         I8,

@@ -17,7 +17,7 @@ from codesign.testing.build import GraphBuilder
 from codesign.testing.graphs import int_types
 
 U8, I8, I16, I32 = IntType(8, False), IntType(8, True), IntType(16, True), IntType(32, True)
-TO_EVEN = "RESCALE MUL RESCALE ADD ARITHMETIC_RIGHT_SHIFT MUL SUB MUL SUB RESCALE"
+PARITY = "ARITHMETIC_RIGHT_SHIFT MUL SUB"
 LIMIT = 1 << 11  # values that are enumerated
 
 
@@ -82,9 +82,11 @@ def test_requant_is_exact(
         (I32, 1518500250, 40, Rounding.TFLITE_DOUBLE, "RESCALE"),
         (I16, 23171, 23, Rounding.HALF_EVEN, "RESCALE"),  # no tie in 16 bits
         (I8, 3, 3, Rounding.HALF_EVEN, "TABLE"),
-        (IntType(9, True), 3, 3, Rounding.HALF_EVEN, f"RESCALE {TO_EVEN}"),
+        (IntType(9, True), 3, 3, Rounding.HALF_EVEN, f"RESCALE ARITHMETIC_RIGHT_SHIFT {PARITY} MUL SUB RESCALE"),
+        (IntType(9, True), 1, 3, Rounding.HALF_EVEN, f"RESCALE ARITHMETIC_RIGHT_SHIFT ADD {PARITY} SUB RESCALE"),
         (I32, 1518500250, 30, Rounding.HALF_UP, "MAXIMUM MINIMUM RESCALE"),  # the result would leave 32 bits
         (I16, -23171, 23, Rounding.HALF_UP, "RESCALE MUL RESCALE"),
+        (I8, -23171, 15, Rounding.HALF_UP, "TABLE"),
     ],
 )
 def test_form_of_a_requant(x: IntType, m: int, s: int, rounding: Rounding, expected: str) -> None:

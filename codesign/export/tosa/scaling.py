@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codesign.export.tosa import operators as t
 from codesign.export.tosa.tables import looked_up, takes_table
@@ -88,21 +89,28 @@ def rescaled(
 
     Raises Refused for numbers that no TOSA operator takes.
     """
-    rows = max(m.size, s.size)
+    rows, (lo, hi) = max(m.size, s.size), limits or (op.out.lo, op.out.hi)
     m, s = (np.array(np.broadcast_to(v, rows)) for v in (m, s))
+    table = rows == 1 and takes_table(x.dtype, op.out)
+    if table and int(m.min()) < 0:
+        return _as_table(w, x, op, m, s, lo, hi)
     if int(m.min()) < 0:
         x, m = _positive(w, x, m), np.abs(m)
-    lo, hi = limits or (op.out.lo, op.out.hi)
     f = Scaling(op, m, s, np.full(rows, x.dtype.lo), np.full(rows, x.dtype.hi), lo, hi)
     if op.rounding is Rounding.HALF_EVEN:
         f = _half_up(f)
-    if f.op.rounding is Rounding.HALF_EVEN and rows == 1 and takes_table(x.dtype, op.out):
-        domain = np.arange(x.dtype.lo, x.dtype.hi + 1, x.dtype.step)
-        return looked_up(w, x, np.clip(op.apply(domain, m, s), lo, hi)[None, :], op.out)
-    x, f = _limited(w, x, f)
+    if f.op.rounding is Rounding.HALF_EVEN and table:
+        return _as_table(w, x, op, m, s, lo, hi)
     if f.op.rounding is Rounding.HALF_EVEN:
-        return _finished(w, _half_even(w, wide(w, x).tensor, f), f)
+        x, f = _evened(w, x, f)
+    if f.legal() is None:
+        x, f = _cut(w, x, f)
     return _scaled(w, x, f)
+
+
+def _as_table(w: Writer, x: Value, op: Requant, m: IntArray, s: IntArray, lo: int, hi: int) -> Value:
+    domain = np.arange(x.dtype.lo, x.dtype.hi + 1, x.dtype.step)
+    return looked_up(w, x, np.clip(op.apply(domain, m, s), lo, hi)[None, :], op.out)
 
 
 def _positive(w: Writer, x: Value, m: IntArray) -> Value:
@@ -118,7 +126,7 @@ def _positive(w: Writer, x: Value, m: IntArray) -> Value:
 def _half_up(f: Scaling) -> Scaling:
     """The same function with ties upwards, where one is proved: no tie matters, or another multiplier is equal."""
     as_up = replace(f, op=replace(f.op, rounding=Rounding.HALF_UP))
-    if not _ties_matter(f):
+    if not _ties_matter(f).any():
         return as_up
     out = f.op.out
     if out.bits > _FIT_BITS or (f.lo, f.hi) != (out.lo, out.hi):
@@ -133,27 +141,35 @@ def _half_up(f: Scaling) -> Scaling:
     return replace(as_up, m=m, s=s)
 
 
-def _ties_matter(f: Scaling) -> bool:
-    """Whether rounding ties up instead of to even changes any result.
+def _ties_matter(f: Scaling) -> NDArray[np.bool_]:
+    """Per row whether rounding ties up instead of to even changes any result.
 
-    With m = odd * 2^z a tie is an odd multiple of 2^(s - z - 1). Beyond the inputs of the smallest and largest result
-    ties do not matter, and between these every tie has a result of its own: there are few, and each is evaluated.
+    With m / 2^s = o / 2^t, o odd, a tie is an odd multiple of 2^(t - 1). Beyond the inputs of the smallest and largest
+    result ties do not matter, and between these every tie has a result of its own: there are few, each is evaluated.
     """
+    _, distances = _reduced(f)
     first, last = _bounds(f)
-    for m, s, a, b in zip(f.m.tolist(), f.s.tolist(), first.tolist(), last.tolist(), strict=True):
-        step = s - ((m & -m).bit_length() - 1) if m else 0  # ties are 2^step apart
-        if step < 1:
+    matter = np.zeros(f.m.shape, dtype=np.bool_)
+    for row, (t_, a, b) in enumerate(zip(distances.tolist(), first.tolist(), last.tolist(), strict=True)):
+        if t_ < 1 or f.m[row] == 0:
             continue
-        half = 1 << (step - 1)
-        ties = range(((a - half) >> step << step) + half, b + 1, 1 << step)
-        if len(ties) > _MAX_TIES:
-            return True
-        x = np.array(ties, dtype=np.int64)
-        up, even = (round_shift(x * m, np.array(s), r) for r in (Rounding.HALF_UP, Rounding.HALF_EVEN))
-        limits = f.lo - f.op.zero_point, f.hi - f.op.zero_point
-        if not np.array_equal(np.clip(up, *limits), np.clip(even, *limits)):
-            return True
-    return False
+        half = 1 << (t_ - 1)
+        ties = range(((a - half) >> t_ << t_) + half, b + 1, 1 << t_)
+        matter[row] = len(ties) > _MAX_TIES or _differs(f, row, np.array(ties, dtype=np.int64))
+    return matter
+
+
+def _differs(f: Scaling, row: int, x: IntArray) -> bool:
+    """Whether HALF_UP and HALF_EVEN give different results for any of x."""
+    up, even = (round_shift(x * f.m[row], f.s[row : row + 1], r) for r in (Rounding.HALF_UP, Rounding.HALF_EVEN))
+    limits = f.lo - f.op.zero_point, f.hi - f.op.zero_point
+    return not np.array_equal(np.clip(up, *limits), np.clip(even, *limits))
+
+
+def _reduced(f: Scaling) -> tuple[IntArray, IntArray]:
+    """(o, t) with m / 2^s = o / 2^t and o odd; o is 1 for m = 0."""
+    zeros = np.array([(int(m) & -int(m)).bit_length() - 1 if m else 0 for m in f.m])
+    return np.maximum(f.m >> zeros, 1), f.s - zeros
 
 
 def _bounds(f: Scaling) -> tuple[IntArray, IntArray]:
@@ -164,10 +180,8 @@ def _bounds(f: Scaling) -> tuple[IntArray, IntArray]:
     return first, np.clip(reached[:, 1], first, f.most)
 
 
-def _limited(w: Writer, x: Value, f: Scaling) -> tuple[Value, Scaling]:
-    """x limited to where the result changes, when a RESCALE of all of x is not legal and of that part it may be."""
-    if f.legal() is not None:
-        return x, f
+def _cut(w: Writer, x: Value, f: Scaling) -> tuple[Value, Scaling]:
+    """x limited to where the result changes: a RESCALE of that part may be legal where one of all of x is not."""
     first, last = _bounds(f)
     tensor = wide(w, x).tensor
     if (first > f.least).any():
@@ -175,6 +189,42 @@ def _limited(w: Writer, x: Value, f: Scaling) -> tuple[Value, Scaling]:
     if (last < f.most).any():
         tensor = t.with_const(w, "MINIMUM", tensor, t.per_channel(last, last.size))
     return Value(tensor, x.dtype), replace(f, least=first, most=last)
+
+
+def _evened(w: Writer, x: Value, f: Scaling) -> tuple[Value, Scaling]:
+    """2^k * x - a, of which HALF_UP gives what HALF_EVEN gives of x.
+
+    With m / 2^s = o / 2^t, o odd, a tie is x = 2^(t - 1) * (2j + 1) with j = x >> t, and HALF_UP makes an odd number of
+    it when j + (o + 1) / 2 is odd: then a is to be 1. As 2^k >= o, taking 1 off brings a tie below itself, and takes
+    nothing else across one: of any other x the parity may be whatever it is.
+    """
+    matter, (o, distance) = _ties_matter(f), _reduced(f)
+    k = np.where(matter, [int(v - 1).bit_length() for v in o], 0)
+    if not _holds(f.least << k, f.most << k):
+        x, f = _cut(w, x, f)
+    least, most = (f.least << k) - matter, f.most << k
+    if not _holds(least, most):
+        found = f"ties to even for values from {f.least.min()} to {f.most.max()} and a multiplier of {o.max()}"
+        raise Refused(found, "products of less than 32 bits")
+    tensor = wide(w, x).tensor
+    rows = matter.size
+    amount = t.channel_const(w, tensor, t.per_channel(np.where(matter, distance, 0), rows))
+    number = t.shift_right(w, tensor, amount, rounded=False)
+    more = (o + 1) // 2 & 1
+    number = t.with_const(w, "ADD", number, t.per_channel(more, rows)) if more.any() else number
+    even = t.mul_const(w, t.shift_right(w, number, 1, rounded=False), 2)
+    odd = t.elementwise(w, "SUB", number, even)
+    odd = odd if matter.all() else t.mul_const(w, odd, matter.astype(np.int64))
+    scaled = t.mul_const(w, tensor, t.per_channel(np.int64(1) << k, rows)) if k.any() else tensor
+    m, s = np.where(matter, o, f.m), np.where(matter, distance + k, f.s)
+    up = replace(f.op, rounding=Rounding.HALF_UP)
+    value = Value(t.elementwise(w, "SUB", scaled, odd), IntType.smallest(int(least.min()), int(most.max())))
+    return value, replace(f, op=up, m=m, s=s, least=least, most=most)
+
+
+def _holds(least: IntArray, most: IntArray) -> bool:
+    """Whether 32 bits hold all of least … most, with room for the 1 that a parity may add."""
+    return int(least.min()) >= -_END and int(most.max()) < _END - 1
 
 
 def _scaled(w: Writer, x: Value, f: Scaling) -> Value:
@@ -220,22 +270,6 @@ def _rounded(w: Writer, x: Value, f: Scaling) -> Tensor:
         found = f"a multiplier of {f.m.max()} and a shift of {f.s.min()} for values from {x.dtype.lo} to {x.dtype.hi}"
         raise Refused(found, "a result that 32 bits hold before it is limited")
     return t.mul_const(w, wide(w, x).tensor, t.per_channel(m, m.size), shift)
-
-
-def _half_even(w: Writer, x: Tensor, f: Scaling) -> Tensor:
-    """U - e * (U mod 2): U rounds ties up, D down, and e = U - D is 1 for a tie, else 0. In 32 bits.
-
-    D(x) = -U(-x). Without comparisons, which not every accelerator has.
-    """
-    reach = np.maximum(f.most, -f.least)
-    both = replace(f, op=replace(f.op, rounding=Rounding.HALF_UP), least=-reach, most=reach)
-    if int(reach.max()) >= _END:
-        raise Refused(f"ties to even for values from {-_END}", f"values above {-_END}")
-    dtype = IntType.smallest(-int(reach.max()), int(reach.max()))
-    up = _rounded(w, Value(x, dtype), both)
-    tie = t.elementwise(w, "ADD", up, _rounded(w, Value(t.mul_const(w, x, -1), dtype), both))
-    even = t.mul_const(w, t.shift_right(w, up, 1, rounded=False), 2)
-    return t.elementwise(w, "SUB", up, t.mul(w, tie, t.elementwise(w, "SUB", up, even)))
 
 
 def _finished(w: Writer, rounded: Tensor, f: Scaling) -> Value:
