@@ -60,6 +60,17 @@ def test_two_operators_on_narrow_images_are_exact(graph: Graph, seed: int) -> No
         assert_exact(graph, seed=seed)
 
 
+@pytest.mark.parametrize("dtype", [U8, I8, I16, IntType(16, False)])
+@pytest.mark.parametrize("pad_value", [0, 3, 300])
+@pytest.mark.parametrize("padding", [(1, 0, 1, 1), (3, 2, 0, 4)])
+def test_padding_with_any_value(dtype: IntType, pad_value: int, padding: tuple[int, int, int, int]) -> None:
+    """The zero point's value, and others; windows that see nothing of the image."""
+    b = GraphBuilder()
+    weights = np.random.default_rng(3).integers(-128, 128, (3, 2, 3, 2))
+    y = b.conv(b.input((5, 4, 2), dtype), weights, stride=(2, 1), padding=padding, pad_value=pad_value)
+    assert_exact(b.graph(y))
+
+
 @pytest.mark.parametrize("out", [I8, U8, I16])
 @pytest.mark.parametrize("scale", [1e-4, 0.05, 0.2, 3.0])
 @pytest.mark.parametrize(("dtype", "channels"), [(I8, 2), (U8, 11), (IntType(4, True), 300), (I8, 4095)])

@@ -52,6 +52,11 @@ REFUSED: list[tuple[IntType, Make, str]] = [
         "allowed: a type other than u16, and sums that a reciprocal of 31 bits divides",
     ),
     (
+        U16,
+        lambda b, x: b.conv(x, np.ones((1, 2, 2, 2), dtype=int), padding=(1, 1, 1, 1), pad_value=-1, name="y"),
+        "y: Conv2d with an input of type u16 padded with -1; allowed: at most 16 bits for both",
+    ),
+    (
         I8,
         lambda b, x: b.conv(x, np.array([[[[-1, 255]]]]), name="y"),
         "y: Conv2d with weights from -1 to 255; allowed: -128 to 127, or 0 to 255",

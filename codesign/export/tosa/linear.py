@@ -78,6 +78,8 @@ def _padded(w: Writer, x: Value, op: Conv2d, span: tuple[int, int]) -> tuple[Val
     top, left, bottom, right = op.padding
     if not any(op.padding) or (possible and max(top, bottom) < span[0] and max(left, right) < span[1]):
         return x, op.padding
+    if padded_type(x.dtype, op.pad_value).bits > MAX_BITS:
+        raise Refused(f"an input of type {x.dtype} padded with {op.pad_value}", f"at most {MAX_BITS} bits for both")
     return padded(w, x, op.padding, op.pad_value), (0, 0, 0, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from codesign.arrays import write_bytes
@@ -20,6 +21,7 @@ from codesign.ir.ops import (
     Lookup,
     MaxPool2d,
     Mul,
+    Op,
     Pad,
     Requant,
     Reshape,
@@ -33,6 +35,24 @@ from codesign.passes.positive_multipliers import positive_multipliers
 from codesign.passes.remove_dead import remove_dead
 from codesign.passes.remove_identity import remove_identity
 from codesign.toolchain import require
+
+RULES: dict[type[Op], Callable[[Lowering, Node], Value]] = {
+    Conv2d: linear.conv2d,
+    Dense: linear.dense,
+    Requant: scaling.requant,
+    Threshold: levels.threshold,
+    Lookup: tables.lookup,
+    Add: arrange.add,
+    Mul: arrange.mul,
+    MaxPool2d: pool.max_pool,
+    AvgPool2d: pool.avg_pool,
+    Reshape: arrange.reshape,
+    Concat: arrange.concat,
+    Pad: arrange.pad,
+    Take: arrange.take,
+    Softmax: classify.softmax,
+    ArgMax: classify.arg_max,
+}
 
 _PASSES = (remove_dead, fold_reshapes, remove_identity, positive_multipliers)
 
@@ -55,7 +75,7 @@ def export_tosa(graph: Graph, batch: int = 1) -> bytes:
             continue  # a value without a TOSA type, of which was said so
         try:
             storage(c.graph.type(node.name).dtype)
-            c.values[node.name] = _lowered(c, node)
+            c.values[node.name] = RULES[type(node.op)](c, node)
             c.writer.name(c.values[node.name].tensor, node.name)
         except Refused as refused:
             found.append(Diagnostic(node.where, f"{type(node.op).__name__} with {refused.found}", refused.allowed))
@@ -92,37 +112,3 @@ def _outputs(c: Lowering) -> list[tuple[str, Tensor]]:
             tensor = operators.unary(c.writer, "IDENTITY", tensor)
         made.append((f"{port.name}/output" if port.name in inputs else port.name, tensor))
     return made
-
-
-def _lowered(c: Lowering, node: Node) -> Value:
-    match node.op:
-        case Conv2d():
-            return linear.conv2d(c, node)
-        case Dense():
-            return linear.dense(c, node)
-        case Requant():
-            return scaling.requant(c, node)
-        case Threshold():
-            return levels.threshold(c, node)
-        case Lookup():
-            return tables.lookup(c, node)
-        case Add():
-            return arrange.add(c, node)
-        case Mul():
-            return arrange.mul(c, node)
-        case MaxPool2d():
-            return pool.max_pool(c, node)
-        case AvgPool2d():
-            return pool.avg_pool(c, node)
-        case Reshape():
-            return arrange.reshape(c, node)
-        case Concat():
-            return arrange.concat(c, node)
-        case Pad():
-            return arrange.pad(c, node)
-        case Take():
-            return arrange.take(c, node)
-        case Softmax():
-            return classify.softmax(c, node)
-        case ArgMax():
-            return classify.arg_max(c, node)
