@@ -133,12 +133,23 @@ def _arm_gcc() -> Tool:
     return Tool("arm-gcc", (path,), _first_line((path,), "--version"), needed_for, install, optional=True)
 
 
+def _tosa() -> Tool:
+    """The serialiser of .tosa files, and Arm's reference model in a Python process of its own: it ends its process."""
+    needed_for, install = "the TOSA export", "pip install 'codesign[ethosu]'"
+    if any(importlib.util.find_spec(name) is None for name in ("tosa_serializer", "tosa_reference_model")):
+        return Tool("tosa", (), "", needed_for, install, found="no Python package `tosa-tools`")
+    worker = Path(__file__).parent / "export" / "tosa" / "worker.py"
+    version = importlib.metadata.version("tosa-tools")
+    return Tool("tosa", (sys.executable, "-P", str(worker)), version, needed_for, install)
+
+
 _FINDERS: Mapping[str, Callable[[], Tool]] = {
     "c++": _compiler,
     "verilator": _verilator,
     "fst": _fst,
     "vela": _vela,
     "arm-gcc": _arm_gcc,
+    "tosa": _tosa,
 }
 
 

@@ -83,18 +83,26 @@ class Fit:
 
 
 def fit_requant(
-    low: IntArray, high: IntArray, out: IntType, zero_point: int, lo: IntArray, hi: IntArray, biases: Sequence[IntArray]
+    low: IntArray,
+    high: IntArray,
+    out: IntType,
+    zero_point: int,
+    lo: IntArray,
+    hi: IntArray,
+    biases: Sequence[IntArray],
+    roundings: Sequence[Rounding] = (Rounding.HALF_UP, Rounding.HALF_EVEN),
 ) -> Fit | None:
     """The cheapest Requant on lo … hi whose level table lies between `low` and `high`, or None when there is none.
 
     low, high  (R, out.count - 1), each within lo … hi + 1: lo is always reached, hi + 1 never
     lo, hi   (R,) the range of the input
     biases   integer offsets (R,) to try, the likeliest first
+    roundings  those to try: any but TFLITE_DOUBLE
     """
     if out.bipolar or not biases:
         return None
     found = []
-    for rounding in (Rounding.HALF_UP, Rounding.HALF_EVEN):
+    for rounding in roundings:
         rows = _rows(low, high, out, zero_point, lo, hi, biases, rounding)
         if rows is None:
             continue

@@ -8,6 +8,7 @@ import numpy as np
 
 from codesign.ir.graph import Graph, Node
 from codesign.ir.ops import Conv2d
+from codesign.ir.types import IntArray
 from codesign.passes.rewrite import Edit, rewrite
 
 
@@ -21,13 +22,18 @@ def _rule(node: Node, edit: Edit) -> Node | None:
     if not isinstance(op, Conv2d) or op.groups == 1:
         return None
     channels, weights = edit.type(node.inputs[0]).channels, edit.value(node.inputs[1])
-    outputs, height, width, per_group = weights.shape
-    if op.groups == channels == outputs:
+    if op.groups == channels == len(weights):
         return None
-    full = np.zeros((outputs, height, width, channels), dtype=np.int64)
-    per_out = outputs // op.groups
-    for g in range(op.groups):
+    name = edit.const(f"{node.name}.weight", ungrouped(weights, op.groups), edit.type(node.inputs[1]).dtype)
+    return replace(node, op=replace(op, groups=1), inputs=(node.inputs[0], name, *node.inputs[2:]))
+
+
+def ungrouped(weights: IntArray, groups: int) -> IntArray:
+    """Weights (O, KH, KW, C / groups) as (O, KH, KW, C), with zeros between the groups."""
+    outputs, height, width, per_group = weights.shape
+    full = np.zeros((outputs, height, width, groups * per_group), dtype=np.int64)
+    per_out = outputs // groups
+    for g in range(groups):
         rows = slice(g * per_out, (g + 1) * per_out)
         full[rows, :, :, g * per_group : (g + 1) * per_group] = weights[rows]
-    name = edit.const(f"{node.name}.weight", full, edit.type(node.inputs[1]).dtype)
-    return replace(node, op=replace(op, groups=1), inputs=(node.inputs[0], name, *node.inputs[2:]))
+    return full

@@ -1,0 +1,114 @@
+"""The integer graph as a TOSA graph: a rule per operator, and every refusal at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from codesign.arrays import write_bytes
+from codesign.errors import Diagnostic, UnsupportedError, raise_all
+from codesign.export.tosa import arrange, classify, levels, linear, operators, pool, scaling, tables
+from codesign.export.tosa.values import Lowering, Refused, Value, reshaped, storage, stored
+from codesign.export.tosa.writer import Tensor
+from codesign.ir.graph import Graph, Node
+from codesign.ir.ops import (
+    Add,
+    ArgMax,
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Dense,
+    Lookup,
+    MaxPool2d,
+    Mul,
+    Op,
+    Pad,
+    Requant,
+    Reshape,
+    Softmax,
+    Take,
+    Threshold,
+)
+from codesign.passes import run_passes
+from codesign.passes.fold_reshapes import fold_reshapes
+from codesign.passes.positive_multipliers import positive_multipliers
+from codesign.passes.remove_dead import remove_dead
+from codesign.passes.remove_identity import remove_identity
+from codesign.toolchain import require
+
+RULES: dict[type[Op], Callable[[Lowering, Node], Value]] = {
+    Conv2d: linear.conv2d,
+    Dense: linear.dense,
+    Requant: scaling.requant,
+    Threshold: levels.threshold,
+    Lookup: tables.lookup,
+    Add: arrange.add,
+    Mul: arrange.mul,
+    MaxPool2d: pool.max_pool,
+    AvgPool2d: pool.avg_pool,
+    Reshape: arrange.reshape,
+    Concat: arrange.concat,
+    Pad: arrange.pad,
+    Take: arrange.take,
+    Softmax: classify.softmax,
+    ArgMax: classify.arg_max,
+}
+
+_PASSES = (remove_dead, fold_reshapes, remove_identity, positive_multipliers)
+
+
+def export_tosa(graph: Graph, batch: int = 1) -> bytes:
+    """A .tosa flatbuffer of TOSA 1.0 that computes the golden evaluation of `batch` frames on every bit.
+
+    Inputs and outputs keep their names, their order and the axes of the graph, with the batch in front; `storage`
+    says in which integers. Raises UnsupportedError with every layer that has no exact form, ToolError without
+    tosa-tools.
+    """
+    require("tosa")
+    c = Lowering(run_passes(graph, _PASSES), batch)
+    found: list[Diagnostic] = []
+    for port in c.graph.inputs:
+        _define(c, port.name, found)
+    for node in c.graph.nodes:
+        c.writer.layer = node.name
+        if not all(name in c.values or name in c.graph.consts for name in node.inputs):
+            continue  # a value without a TOSA type, of which was said so
+        try:
+            storage(c.graph.type(node.name).dtype)
+            c.values[node.name] = RULES[type(node.op)](c, node)
+            c.writer.name(c.values[node.name].tensor, node.name)
+        except Refused as refused:
+            found.append(Diagnostic(node.where, f"{type(node.op).__name__} with {refused.found}", refused.allowed))
+            _define(c, node.name, [])
+    raise_all(UnsupportedError, found)
+    return c.writer.serialise(_outputs(c))
+
+
+def write_tosa(graph: Graph, path: Path, batch: int = 1) -> None:
+    """`export_tosa` into a file: the whole new one, or nothing changes. Raises InputError when that cannot be."""
+    write_bytes(path, export_tosa(graph, batch))
+
+
+def _define(c: Lowering, name: str, found: list[Diagnostic]) -> None:
+    """An input of the TOSA graph; also for a refused value, so that what reads it is looked at, too."""
+    type_ = c.graph.type(name)
+    try:
+        to = storage(type_.dtype)
+    except Refused as refused:
+        found.append(Diagnostic(f"input {name}", refused.found, refused.allowed))
+        return
+    c.values[name] = Value(c.writer.input(name, (c.batch, *type_.shape), to.dtype), type_.dtype, to.offset)
+
+
+def _outputs(c: Lowering) -> list[tuple[str, Tensor]]:
+    """Name and tensor of every output, as `storage` has it; each the result of an operator of its own."""
+    made: list[tuple[str, Tensor]] = []
+    inputs = {port.name for port in c.graph.inputs}
+    for port in c.graph.outputs:
+        c.writer.layer = port.name
+        value = reshaped(c.writer, stored(c.writer, c.values[port.name]), c.graph.type(port.name).shape)
+        tensor = value.tensor
+        if c.writer.is_input(tensor) or any(tensor == other for _, other in made):
+            tensor = operators.unary(c.writer, "IDENTITY", tensor)
+        made.append((f"{port.name}/output" if port.name in inputs else port.name, tensor))
+    return made
