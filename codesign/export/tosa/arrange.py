@@ -1,4 +1,4 @@
-"""Reshape, Concat, Pad, Take, Add and Mul."""
+"""Reshape, Concat, Pad, Take, Transpose, Add and Mul."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from codesign.export.tosa.linear import padded
 from codesign.export.tosa.values import Lowering, Value, reshaped, stored, wide
 from codesign.export.tosa.writer import Dtype, Tensor, Writer
 from codesign.ir.graph import Node
-from codesign.ir.ops import Pad, Reshape, Take
+from codesign.ir.ops import Pad, Reshape, Take, Transpose
 from codesign.ir.types import IntArray
 
 _MAX_PARTS = 64  # tensors that a CONCAT takes at TOSA's level 8K
@@ -46,6 +46,13 @@ def take(c: Lowering, node: Node) -> Value:
         return c.result(node, _gathered(w, x.tensor, axis, indices), x.offset)
     parts = [t.slice_axis(w, x.tensor, axis, int(run[0]), len(run)) for run in runs]
     return c.result(node, parts[0] if len(parts) == 1 else t.concat(w, parts, axis), x.offset)
+
+
+def transpose(c: Lowering, node: Node) -> Value:
+    """Transpose -> TRANSPOSE, the batch staying first."""
+    assert isinstance(node.op, Transpose)
+    x = stored(c.writer, c.shaped(node))
+    return c.result(node, t.transpose(c.writer, x.tensor, (0, *(axis + 1 for axis in node.op.axes))), x.offset)
 
 
 def _gathered(w: Writer, x: Tensor, axis: int, indices: IntArray) -> Tensor:

@@ -28,6 +28,7 @@ from codesign.ir.ops import (
     Softmax,
     Take,
     Threshold,
+    Transpose,
 )
 from codesign.passes import run_passes
 from codesign.passes.fold_reshapes import fold_reshapes
@@ -50,6 +51,7 @@ RULES: dict[type[Op], Callable[[Lowering, Node], Value]] = {
     Concat: arrange.concat,
     Pad: arrange.pad,
     Take: arrange.take,
+    Transpose: arrange.transpose,
     Softmax: classify.softmax,
     ArgMax: classify.arg_max,
 }

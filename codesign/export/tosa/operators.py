@@ -186,6 +186,11 @@ def reshape(w: Writer, x: Tensor, shape: Sequence[int]) -> Tensor:
     return x if x.shape == tuple(shape) else w.add("RESHAPE", (x,), shape, x.dtype, "Reshape", extents=[shape])
 
 
+def transpose(w: Writer, x: Tensor, order: Sequence[int]) -> Tensor:
+    """TRANSPOSE: axis i of the result is axis order[i] of x."""
+    return w.add("TRANSPOSE", (x,), [x.shape[axis] for axis in order], x.dtype, "Transpose", list(order))
+
+
 def slice_axis(w: Writer, x: Tensor, axis: int, start: int, size: int) -> Tensor:
     """SLICE of `size` elements along one axis; nothing when these are all."""
     if start == 0 and size == x.shape[axis]:

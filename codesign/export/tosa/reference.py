@@ -63,6 +63,12 @@ def decode(graph: Graph, outputs: Sequence[NDArray[Any]]) -> list[IntArray]:
     return [np.asarray(o, dtype=np.int64) + offset for o, offset in zip(outputs, offsets, strict=True)]
 
 
+def offsets(graph: Graph) -> dict[str, int]:
+    """Inputs and outputs that the file does not store as they are: stored integer less the graph's value."""
+    ends = {port.name: -storage(graph.type(port.name).dtype).offset for port in (*graph.inputs, *graph.outputs)}
+    return {name: offset for name, offset in ends.items() if offset}
+
+
 def evaluate_reference(graph: Graph, *feeds: Feed) -> list[IntArray]:
     """What the reference model computes of the exported graph, in the place of `graph.evaluate`.
 
