@@ -14,19 +14,19 @@ from typing import Any
 
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
 from codesign.backends.ethosu.deliverable import write_deliverable
-from codesign.backends.ethosu.product import SOURCE, Product, canonical, figures, product
+from codesign.backends.ethosu.product import Product, Source, figures, product, source, stored
 from codesign.backends.ethosu.vela import System
 from codesign.errors import (
     Diagnostic,
     InputError,
     MismatchError,
     RequirementError,
+    ToolError,
     UnsupportedError,
     UsageError,
     raise_all,
 )
 from codesign.export import comparable_frames
-from codesign.export.tflite import Exported, export_tflite
 from codesign.export.tflite.verify import differences, run_reference
 from codesign.frontend.tflite.source import INSTALL, litert_version
 from codesign.ir.graph import Graph, Node
@@ -44,12 +44,9 @@ class EthosuBackend:
     name = "ethosu"
 
     def check(self, node: Node, graph: Graph, target: Target) -> Verdict:
-        """Whether the node can be exported exactly; a note where it is left to the CPU."""
-        refused, _ = _exported(graph)
-        reasons = [d for d in refused if d.where in (node.where, f"input {node.name}")]
-        if reasons:
-            return Verdict(False, "; ".join(_sentence(d) for d in reasons))
-        return Verdict(True)
+        """Whether the node has an exact form for Vela; a note where it is left to the CPU."""
+        refused = [d for d in _refused(graph) if d.where in (node.where, f"input {node.name}")]
+        return Verdict(False, "; ".join(str(replace(d, where="")) for d in refused)) if refused else Verdict(True)
 
     def schedule(
         self, graph: Graph, target: Target, objective: Objective | None, requirements: Sequence[Requirement],
@@ -78,29 +75,25 @@ class EthosuBackend:
         """
         made = product(graph, schedule, _system(target))
         _require_fit(made, target)
-        (out / SOURCE).write_bytes(made.exported.content)
-        verification, notes = _verify(made.exported, graph, progress)
+        (out / made.source.file_name).write_bytes(made.source.content)
+        verification, notes = _verify(made.source, graph, progress)
         _deliver(made, graph, out)
         return Report(target.name, (), verification=verification, notes=notes)
 
     def run(
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
     ) -> Run:
-        """The model that Vela was given, run by TFLite's reference kernels; no cycles are measured."""
-        given = {"--stall": options.stall, "--trace": options.trace}
-        found = [Diagnostic(name, "not for this build", "a streaming design") for name, value in given.items() if value]
+        """The model that Vela was given, run by the reference interpreter of its format; no cycles are measured."""
+        asked = {"--stall": options.stall, "--trace": options.trace}
+        found = [Diagnostic(name, "not for this build", "a streaming design") for name, value in asked.items() if value]
         raise_all(UsageError, found)
-        if not litert_version():
-            raise UnsupportedError.at("simulate", "LiteRT's reference kernels are not installed", "", INSTALL)
+        given = source(graph)
+        path = directory / given.file_name
         try:
-            content = (directory / SOURCE).read_bytes()
+            content = path.read_bytes()
         except OSError as error:
-            raise InputError.at(str(directory / SOURCE), f"cannot be read: {error.strerror}") from error
-        refused, exported = _exported(graph)
-        raise_all(UnsupportedError, refused)
-        assert exported is not None
-        outputs = run_reference(replace(exported, content=content), feeds, progress)
-        return Run(outputs, Report("", ()), {"reference": f"LiteRT {litert_version()}, reference kernels"})
+            raise InputError.at(str(path), f"cannot be read: {error.strerror}") from error
+        return Run(_reference(replace(given, content=content), graph, feeds, progress), Report("", ()), {})
 
 
 def _system(target: Target) -> System:
@@ -108,17 +101,14 @@ def _system(target: Target) -> System:
     return target.npu
 
 
-def _sentence(diagnostic: Diagnostic) -> str:
-    return str(replace(diagnostic, where=""))
-
-
 @lru_cache(maxsize=4)
-def _exported(graph: Graph) -> tuple[list[Diagnostic], Exported | None]:
-    """The exported graph, or why it cannot be exported."""
+def _refused(graph: Graph) -> tuple[Diagnostic, ...]:
+    """Why the graph has no exact form for Vela; empty when it has one."""
     try:
-        return [], export_tflite(graph)
+        source(graph)
     except UnsupportedError as error:
-        return list(error.diagnostics), None
+        return error.diagnostics
+    return ()
 
 
 def _require_fit(made: Product, target: Target) -> None:
@@ -133,28 +123,47 @@ def _require_fit(made: Product, target: Target) -> None:
         raise RequirementError.at(target.name, f"the model does not fit: {', '.join(over)}", "", "another memory mode")
 
 
-def _verify(exported: Exported, graph: Graph, progress: Progress) -> tuple[Comparison | None, tuple[str, ...]]:
-    """Every tensor of the model that Vela was given, by TFLite's reference kernels, against the golden evaluation."""
+def _verify(given: Source, graph: Graph, progress: Progress) -> tuple[Comparison | None, tuple[str, ...]]:
+    """The model that Vela was given, in its format's reference interpreter, against the golden evaluation."""
     from codesign.build import example_feeds
 
+    frames = comparable_frames(graph)
+    feeds = example_feeds(graph, frames)
+    unproved = "the command stream itself has not run"
+    if given.tflite is None:
+        outputs = _reference(given, graph, feeds, progress)
+        golden = graph.evaluate(*feeds)
+        wrong = [p.name for p, o, g in zip(graph.outputs, outputs, golden, strict=True) if (o != g).any()]
+        raise_all(MismatchError, [Diagnostic(f"output {name}", "differs from golden") for name in wrong])
+        layers = ", ".join(dict.fromkeys(d.where for d in given.inexact))
+        note = f"as .tosa, since TFLite has no exact form of {layers}; TOSA's reference model runs it to equal outputs"
+        return Comparison("golden", frames, 0, 0.0), (f"{note}; {unproved}",)
     version = litert_version()
     if not version:
         return None, (f"not compared with LiteRT's reference kernels, which are not installed; {INSTALL}",)
-    frames = comparable_frames(graph)
-    rows = differences(exported, graph, example_feeds(graph, frames), progress)
-    wrong = [row for row in rows if row.mismatches]
+    rows = differences(given.tflite, graph, feeds, progress)
     raise_all(
         MismatchError,
         [
             Diagnostic(_where(graph, row.name), f"{row.mismatches} of {row.elements} elements differ from golden")
-            for row in wrong
+            for row in rows
+            if row.mismatches
         ],
     )
-    note = (
-        f"LiteRT {version}'s reference kernels run the model that Vela was given: {len(rows)} tensors equal on "
-        f"{frames} frames; the command stream itself has not run"
-    )
-    return Comparison("golden", frames, 0, 0.0), (note,)
+    note = f"LiteRT {version}'s reference kernels run the model that Vela was given: {len(rows)} tensors equal"
+    return Comparison("golden", frames, 0, 0.0), (f"{note} on {frames} frames; {unproved}",)
+
+
+def _reference(given: Source, graph: Graph, feeds: Sequence[IntArray], progress: Progress) -> list[IntArray]:
+    """The golden outputs as the reference interpreter of the model's format computes them."""
+    if given.tflite is None:
+        from codesign.export.tosa import evaluate_content
+
+        progress("running TOSA's reference model", 0, 0)
+        return evaluate_content(given.content, graph, *feeds)
+    if not litert_version():
+        raise ToolError.at("LiteRT", "not installed, needed to run the model that Vela was given", hint=INSTALL)
+    return run_reference(replace(given.tflite, content=given.content), feeds, progress)
 
 
 def _where(graph: Graph, name: str) -> str:
@@ -164,7 +173,5 @@ def _where(graph: Graph, name: str) -> str:
 def _deliver(made: Product, graph: Graph, out: Path) -> None:
     from codesign.build import GOLDEN_FRAMES, example_feeds
 
-    imported = canonical(made.exported)
-    feeds = made.exported.feeds(example_feeds(graph, GOLDEN_FRAMES))
-    outputs = imported.graph.evaluate(*feeds)
-    write_deliverable(out, made.compiled, made.raw, made.system, imported.graph, feeds, outputs, made.exported.layers)
+    golden, inputs, outputs = stored(made.source, graph, example_feeds(graph, GOLDEN_FRAMES))
+    write_deliverable(out, made.compiled, made.raw, made.system, golden, inputs, outputs, made.source.layers)

@@ -66,6 +66,11 @@ def export_tosa(graph: Graph, batch: int = 1) -> bytes:
     says in which integers. Raises UnsupportedError with every layer that has no exact form, ToolError without
     tosa-tools.
     """
+    return export_layers(graph, batch)[0]
+
+
+def export_layers(graph: Graph, batch: int = 1) -> tuple[bytes, tuple[str, ...]]:
+    """`export_tosa`, and for every operator of the file the user's name of the layer that it belongs to."""
     require("tosa")
     c = Lowering(run_passes(graph, _PASSES), batch)
     found: list[Diagnostic] = []
@@ -83,7 +88,8 @@ def export_tosa(graph: Graph, batch: int = 1) -> bytes:
             found.append(Diagnostic(node.where, f"{type(node.op).__name__} with {refused.found}", refused.allowed))
             _define(c, node.name, [])
     raise_all(UnsupportedError, found)
-    return c.writer.serialise(_outputs(c))
+    content = c.writer.serialise(_outputs(c))
+    return content, tuple(c.graph.node(n).where if c.graph.is_computed(n) else n for n in c.writer.layers)
 
 
 def write_tosa(graph: Graph, path: Path, batch: int = 1) -> None:

@@ -20,8 +20,12 @@ from codesign.toolchain import require, run
 _SECONDS = 600.0
 
 
-def run_reference(content: bytes, feeds: Sequence[NDArray[Any]], time_limit_s: float = _SECONDS) -> list[NDArray[Any]]:
+def run_reference(
+    content: bytes, feeds: Sequence[NDArray[Any]], time_limit_s: float = _SECONDS, *, by_frame: bool = False
+) -> list[NDArray[Any]]:
     """The outputs of the .tosa file `content` for feeds in its own types and shapes.
+
+    by_frame  the file has a batch of one: it is run once for each frame of the feeds
 
     In a process of its own. Raises ToolError when the model is missing, refuses the file or ends for it. Where the
     specification leaves a result open the model mostly gives one all the same: a product that overflows, for instance.
@@ -34,7 +38,7 @@ def run_reference(content: bytes, feeds: Sequence[NDArray[Any]], time_limit_s: f
             np.save(folder / f"inputs_{number}.npy", feed, allow_pickle=False)
         log = folder / "tosa.log"
         try:
-            run(tool, [folder], cwd=folder, log=log, time_limit_s=time_limit_s)
+            run(tool, [folder, *(["frames"] if by_frame else [])], cwd=folder, log=log, time_limit_s=time_limit_s)
         except ToolError as error:
             raise ToolError.at(tool.name, f"the reference model has no result: {_reason(log, error)}") from error
         return [np.load(folder / f"outputs_{i}.npy") for i in range(len(list(folder.glob("outputs_*.npy"))))]
@@ -78,3 +82,8 @@ def evaluate_reference(graph: Graph, *feeds: Feed) -> list[IntArray]:
         raise InputError.at("inputs", "no frames", "1 or more")
     content = export_tosa(graph, len(feeds[0]))
     return decode(graph, run_reference(content, encode(graph, feeds)))
+
+
+def evaluate_content(content: bytes, graph: Graph, *feeds: Feed) -> list[IntArray]:
+    """What the reference model computes of a file that `graph` was exported to with a batch of one, frame by frame."""
+    return decode(graph, run_reference(content, encode(graph, feeds), by_frame=True))

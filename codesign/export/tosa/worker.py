@@ -1,7 +1,8 @@
-"""The process that TOSA's reference model runs in: `python worker.py FOLDER`.
+"""The process that TOSA's reference model runs in: `python worker.py FOLDER [frames]`.
 
 The model ends its process when a graph is not valid. FOLDER holds model.tosa and inputs_0.npy, inputs_1.npy, …;
-outputs_0.npy, … are written. Exit status 1: the model has no result, and the last line says why.
+outputs_0.npy, … are written. With `frames` the model has a batch of one and is run once for each frame. Exit status 1:
+the model has no result, and the last line says why.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def main(folder: Path) -> int:
-    """Run the model of FOLDER once."""
+def main(folder: Path, by_frame: bool) -> int:
+    """Run the model of FOLDER once, or once for each frame."""
     feeds = [np.load(folder / f"inputs_{i}.npy") for i in range(len(list(folder.glob("inputs_*.npy"))))]
     try:
-        outputs = evaluate((folder / "model.tosa").read_bytes(), feeds)
+        content = (folder / "model.tosa").read_bytes()
+        runs = [[feed[i : i + 1] for feed in feeds] for i in range(len(feeds[0]))] if by_frame else [feeds]
+        columns = zip(*(evaluate(content, run) for run in runs), strict=True)
+        outputs = [np.concatenate(column) for column in columns]
     except (RuntimeError, ValueError) as error:
         print(error)
         return 1
@@ -39,4 +43,4 @@ def evaluate(content: bytes, feeds: Sequence[NDArray[Any]]) -> list[NDArray[Any]
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:] == ["frames"]))

@@ -66,11 +66,13 @@ class _Const:
 class Writer:
     """Operators in the order in which they are added; `serialise` keeps those that an output depends on.
 
-    layer  the user's name of the layer that is being written: tensors without a name of their own are named after it
+    layer   the node that is being written: tensors without a name of their own are named after it
+    layers  once serialised: the node of every operator in the file, constants included
     """
 
     def __init__(self) -> None:
         self.layer = ""
+        self.layers: tuple[str, ...] = ()
         self._count = 0
         self._inputs: list[Tensor] = []
         self._consts: dict[int, _Const] = {}
@@ -149,6 +151,7 @@ class Writer:
         consts = {index: const for index, const in self._consts.items() if index in needed}
         self._complete(names, [*((o.output.index, o.layer) for o in kept), *((i, c.layer) for i, c in consts.items())])
 
+        self.layers = tuple(part.layer for part in (*consts.values(), *kept))
         file = tosa.TosaSerializer(targetMajor=1, targetMinor=0, targetPatch=0, targetDraft=False)
         block = file.currRegion.basicBlocks[0]
         for tensor in self._inputs:
