@@ -151,7 +151,7 @@ class Writer:
         consts = {index: const for index, const in self._consts.items() if index in needed}
         self._complete(names, [*((o.output.index, o.layer) for o in kept), *((i, c.layer) for i, c in consts.items())])
 
-        self.layers = tuple(part.layer for part in (*consts.values(), *kept))
+        self.layers = (*(const.layer for const in consts.values()), *(operation.layer for operation in kept))
         file = tosa.TosaSerializer(targetMajor=1, targetMinor=0, targetPatch=0, targetDraft=False)
         block = file.currRegion.basicBlocks[0]
         for tensor in self._inputs:
