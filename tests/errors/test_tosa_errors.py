@@ -10,7 +10,7 @@ import pytest
 from tosa_files import tosa_tools
 
 from codesign import toolchain
-from codesign.errors import InputError, ToolError, UnsupportedError
+from codesign.errors import InputError, ToolError, UnsupportedError, UsageError
 from codesign.export.tosa import evaluate_reference, export_tosa, run_reference, write_tosa
 from codesign.export.tosa.operators import reshape
 from codesign.export.tosa.writer import Dtype, Writer
@@ -161,6 +161,8 @@ def test_a_refused_graph_leaves_the_file_as_it_was(tools: None, tmp_path: Path) 
 
 
 def test_no_frames(tools: None) -> None:
+    with pytest.raises(UsageError, match=r"^batch: 0 frames; allowed: 1 or more$"):
+        export_tosa(CASES["dense"](), 0)
     with pytest.raises(InputError, match=r"^inputs: no frames; allowed: 1 or more$"):
         evaluate_reference(CASES["dense"](), np.zeros((0, 12), dtype=np.int64))
 

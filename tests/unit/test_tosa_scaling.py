@@ -104,6 +104,21 @@ def test_ties_that_another_multiplier_moves() -> None:
     assert operators(assert_exact(graph, frame)) == ["RESCALE"]
 
 
+@pytest.mark.parametrize(
+    ("m", "rounding", "expected"),
+    [
+        (20000, Rounding.HALF_UP, "CONV2D RESCALE"),
+        (40000, Rounding.HALF_UP, "CONV2D RESCALE RESCALE"),  # sums of 48 bits take multipliers of 16
+        (20000, Rounding.TFLITE_DOUBLE, "CONV2D RESCALE"),  # a shift below 32
+    ],
+)
+def test_sums_of_sixteen_bits(m: int, rounding: Rounding, expected: str) -> None:
+    b = GraphBuilder()
+    y = b.conv(b.input((5, 5, 3), I16), np.random.default_rng(1).integers(-128, 128, (4, 3, 3, 3)))
+    content = assert_exact(b.graph(b.requant(y, [m], [24], I16, rounding)))
+    assert " ".join(operators(content)) == expected
+
+
 def threshold(x: IntType, shape: Sequence[int], levels: IntArray, out: IntType) -> Graph:
     b = GraphBuilder()
     return b.graph(b.threshold(b.input(shape, x), levels, out))
