@@ -10,9 +10,9 @@ import pytest
 from tosa_files import tosa_tools
 
 from codesign import toolchain
-from codesign.errors import InputError, ToolError, UnsupportedError
+from codesign.errors import InputError, ToolError, UnsupportedError, UsageError
 from codesign.export.tosa import evaluate_reference, export_tosa, run_reference, write_tosa
-from codesign.export.tosa.operators import reshape
+from codesign.export.tosa.operators import rescale, reshape
 from codesign.export.tosa.writer import Dtype, Writer
 from codesign.ir.ops import ArgMax, AvgPool2d, MaxPool2d, Reshape, Rounding
 from codesign.ir.types import IntType
@@ -161,6 +161,8 @@ def test_a_refused_graph_leaves_the_file_as_it_was(tools: None, tmp_path: Path) 
 
 
 def test_no_frames(tools: None) -> None:
+    with pytest.raises(UsageError, match=r"^batch: 0 frames; allowed: 1 or more$"):
+        export_tosa(CASES["dense"](), 0)
     with pytest.raises(InputError, match=r"^inputs: no frames; allowed: 1 or more$"):
         evaluate_reference(CASES["dense"](), np.zeros((0, 12), dtype=np.int64))
 
@@ -170,11 +172,21 @@ def _wrong_shape() -> bytes:
     return w.serialise([("y", reshape(w, w.input("x", (1, 2), Dtype.I8), (3,)))])
 
 
+def _too_small_a_shift() -> bytes:
+    w = Writer()
+    return w.serialise([("y", rescale(w, w.input("x", (1, 2), Dtype.I32), Dtype.I32, 1, 2))])
+
+
 @pytest.mark.parametrize(
     ("content", "feeds", "reason"),
     [
         (lambda: b"not a model", [], "An error occurred while loading the TOSA model. Invalid TOSA graph"),
         (lambda: export_tosa(CASES["dense"]()), [], "Incorrect number of input arrays provided. Invalid inputs."),
+        (
+            _too_small_a_shift,
+            [np.array([[1, 100]], dtype=np.int32)],
+            "OpRescale failure: apply_scale_32(): value should stay within [-2, 1] but is 100 using shift of 2.",
+        ),
         (
             _wrong_shape,
             [np.zeros((1, 2), dtype=np.int8)],

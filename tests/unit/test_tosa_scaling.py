@@ -45,7 +45,7 @@ def requant(
 
 @settings(max_examples=120)
 @given(
-    x=st.one_of(int_types(11), int_types(31, bipolar=False)),
+    x=st.one_of(int_types(11), int_types(30, bipolar=False)),
     out=int_types(17, bipolar=False),
     rounding=st.sampled_from(Rounding),
     channels=st.integers(1, 3),
@@ -102,6 +102,21 @@ def test_ties_that_another_multiplier_moves() -> None:
         IntType(5, True), frame.shape[1:], np.array([1]), np.array([5]), IntType(2, True), Rounding.HALF_EVEN, 0
     )
     assert operators(assert_exact(graph, frame)) == ["RESCALE"]
+
+
+@pytest.mark.parametrize(
+    ("m", "rounding", "expected"),
+    [
+        (20000, Rounding.HALF_UP, "CONV2D RESCALE"),
+        (40000, Rounding.HALF_UP, "CONV2D RESCALE RESCALE"),  # sums of 48 bits take multipliers of 16
+        (20000, Rounding.TFLITE_DOUBLE, "CONV2D RESCALE"),  # a shift below 32
+    ],
+)
+def test_sums_of_sixteen_bits(m: int, rounding: Rounding, expected: str) -> None:
+    b = GraphBuilder()
+    y = b.conv(b.input((5, 5, 3), I16), np.random.default_rng(1).integers(-128, 128, (4, 3, 3, 3)))
+    content = assert_exact(b.graph(b.requant(y, [m], [24], I16, rounding)))
+    assert " ".join(operators(content)) == expected
 
 
 def threshold(x: IntType, shape: Sequence[int], levels: IntArray, out: IntType) -> Graph:

@@ -112,9 +112,13 @@ def realise(levels: Levels, most_factor: IntArray, x: Params, out: Params, matri
     channels = levels.lo.size
     factor, bias, scale = np.ones(channels, np.int64), np.zeros(channels, np.int64), np.zeros(channels)
     left = np.arange(channels)
-    rough = _best_slope(_Bounds.of(levels, left, out.zero_point, np.zeros(channels)))
-    for k in range(1, int(most_factor.max(initial=0)) + 1):
-        rows = left[most_factor[left] >= k]
+    single = _Bounds.of(levels, left, out.zero_point, np.zeros(channels))
+    rough = _best_slope(single)
+    # The second rounding moves no level by more than one step of the sum, so that more than two are out of reach.
+    hopeless = _room(single, rough) < -2
+    factors = np.where(hopeless, np.minimum(most_factor, 1), most_factor)
+    for k in range(1, int(factors.max(initial=0)) + 1):
+        rows = left[factors[left] >= k]
         if not rows.size:
             break
         bounds = _Bounds.of(levels, rows, out.zero_point, _second_rounding(k * rough[rows], x))
@@ -123,10 +127,10 @@ def realise(levels: Levels, most_factor: IntArray, x: Params, out: Params, matri
         for rounding in (np.rint, np.floor, np.ceil):
             b = rounding(centre).astype(np.int64)
             slope = bounds.slope(b / k, omega)
-            single = (out.scale / (x.scale * k * slope)).astype(np.float32).astype(np.float64)
-            done = _proved(levels, rows, k, b, kernel_factors(x, single, out, single_product), x, out)
+            weight = (out.scale / (x.scale * k * slope)).astype(np.float32).astype(np.float64)
+            done = _proved(levels, rows, k, b, kernel_factors(x, weight, out, single_product), x, out)
             still = np.isin(rows, left)
-            factor[rows[still]], bias[rows[still]], scale[rows[still]] = k, b[still], single[still]
+            factor[rows[still]], bias[rows[still]], scale[rows[still]] = k, b[still], weight[still]
             left = np.setdiff1d(left, rows[done])
     return Realisation(factor, bias, scale, left)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from codesign.arrays import write_bytes
-from codesign.errors import Diagnostic, UnsupportedError, raise_all
+from codesign.errors import Diagnostic, UnsupportedError, UsageError, raise_all
 from codesign.export.tosa import arrange, classify, levels, linear, operators, pool, scaling, tables
 from codesign.export.tosa.values import Lowering, Refused, Value, reshaped, storage, stored
 from codesign.export.tosa.writer import Tensor
@@ -63,14 +63,16 @@ def export_tosa(graph: Graph, batch: int = 1) -> bytes:
     """A .tosa flatbuffer of TOSA 1.0 that computes the golden evaluation of `batch` frames on every bit.
 
     Inputs and outputs keep their names, their order and the axes of the graph, with the batch in front; `storage`
-    says in which integers. Raises UnsupportedError with every layer that has no exact form, ToolError without
-    tosa-tools.
+    says in which integers. Raises UnsupportedError with every layer that has no exact form, UsageError for a batch
+    below 1, ToolError without tosa-tools.
     """
     return export_layers(graph, batch)[0]
 
 
 def export_layers(graph: Graph, batch: int = 1) -> tuple[bytes, tuple[str, ...]]:
     """`export_tosa`, and for every operator of the file the user's name of the layer that it belongs to."""
+    if batch < 1:
+        raise UsageError.at("batch", f"{batch} frames", "1 or more")
     require("tosa")
     c = Lowering(run_passes(graph, _PASSES), batch)
     found: list[Diagnostic] = []

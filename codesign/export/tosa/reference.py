@@ -49,6 +49,7 @@ def _reason(log: Path, error: ToolError) -> str:
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[1:]]
     lines = [line for line in lines if line and not line.startswith("WARNING")]
     failed = [line.rpartition("): ")[2] for line in lines if "ERROR_IF" in line or "ASSERTION" in line]
+    failed += [line for line in lines if " failure: " in line]
     return next(iter(failed), " ".join(lines[-2:]) or error.diagnostics[0].found)
 
 

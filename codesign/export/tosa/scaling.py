@@ -109,6 +109,7 @@ def rescaled(
 
 
 def _as_table(w: Writer, x: Value, op: Requant, m: IntArray, s: IntArray, lo: int, hi: int) -> Value:
+    """The function as a table of 256 entries."""
     domain = np.arange(x.dtype.lo, x.dtype.hi + 1, x.dtype.step)
     return looked_up(w, x, np.clip(op.apply(domain, m, s), lo, hi)[None, :], op.out)
 

@@ -32,11 +32,14 @@ def main(folder: Path, by_frame: bool) -> int:
     return 0
 
 
-def evaluate(content: bytes, feeds: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    """The outputs of the graph `content`. RuntimeError for a result that the model says is unpredictable."""
+def evaluate(content: bytes, feeds: Sequence[NDArray[Any]], level: str = "NONE") -> list[NDArray[Any]]:
+    """The outputs of the graph `content`. RuntimeError for a result that the model says is unpredictable.
+
+    level  the limits on sizes that the graph must keep: NONE, or EIGHTK for those of TOSA's level 8K
+    """
     import tosa_reference_model
 
-    outputs, status = tosa_reference_model.run(content, list(feeds))
+    outputs, status = tosa_reference_model.run(content, list(feeds), tosa_level=level)
     if status != tosa_reference_model.GraphStatus.TOSA_VALID:
         raise RuntimeError(f"the graph is {status.name.removeprefix('TOSA_').lower()} for these inputs")
     return [np.asarray(output) for output in outputs]

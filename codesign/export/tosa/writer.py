@@ -33,6 +33,19 @@ _NUMPY: dict[Dtype, np.dtype[Any]] = {
 }
 
 
+class Mode(enum.Enum):
+    """Modes of operators; the value is the enumeration of the serialiser that has them."""
+
+    SINGLE_ROUND = ("RoundingMode", 1)
+    DOUBLE_ROUND = ("RoundingMode", 2)
+    PROPAGATE = ("NanPropagationMode", 1)
+
+    @property
+    def kind(self) -> str:
+        """The name of the enumeration."""
+        return self.value[0]
+
+
 @dataclass(frozen=True)
 class Tensor:
     """A value of the TOSA graph; `shape` has the batch as its first axis."""
@@ -211,16 +224,3 @@ def _argument(tosa: Any, argument: Any) -> Any:
     if isinstance(argument, Mode):
         return getattr(getattr(tosa, argument.kind), argument.name)
     return argument
-
-
-class Mode(enum.Enum):
-    """Modes of operators; the value is the enumeration of the serialiser that has them."""
-
-    SINGLE_ROUND = ("RoundingMode", 1)
-    DOUBLE_ROUND = ("RoundingMode", 2)
-    PROPAGATE = ("NanPropagationMode", 1)
-
-    @property
-    def kind(self) -> str:
-        """The name of the enumeration."""
-        return self.value[0]
