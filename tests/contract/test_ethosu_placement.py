@@ -15,7 +15,7 @@ from codesign.backends.ethosu.constraints import RULES, find_refusals, refusals,
 from codesign.backends.ethosu.rules.base import FAMILIES, Family
 from codesign.backends.ethosu.vela import Job, System, compile_models
 from codesign.errors import ToolError
-from codesign.frontend.tflite.schema import Model, parse_model
+from codesign.frontend.tflite.schema import parse_model
 from codesign.target import load_target
 from codesign.toolchain import require
 

@@ -5,7 +5,7 @@ strides that need no padding, limits that are off by one, operators at which it 
 what it does; tests compare them with where Vela places models of one operator, at the limits and at random. Operators
 in CHECKED are compared; of the others only the name and the tensors are looked at.
 
-    python -m codesign.backends.ethosu.constraints docs/guide/ethosu-operators.md      brings the tables there up to date
+    python -m codesign.backends.ethosu.constraints docs/guide/ethosu-operators.md   brings the tables there up to date
 """
 
 from __future__ import annotations
