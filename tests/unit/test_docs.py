@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from codesign.backends.ethosu.constraints import update as update_ethosu
 from codesign.cli import COMMANDS
 from codesign.ir.ops import OPERATORS
 from codesign.testing.operators import operator_table, update
@@ -19,6 +20,11 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 def test_the_readme_is_current() -> None:
     text = README.read_text(encoding="utf-8")
     assert update(text) == text, "scripts/update-docs brings it up to date"
+
+
+def test_the_rules_of_ethos_u_are_current() -> None:
+    text = (ROOT / "docs" / "guide" / "ethosu-operators.md").read_text(encoding="utf-8")
+    assert update_ethosu(text) == text, "scripts/update-docs brings it up to date"
 
 
 def test_every_operator_has_a_row() -> None:

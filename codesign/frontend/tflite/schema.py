@@ -32,6 +32,7 @@ _ACTIVATION = ("activation", "b", 0)
 _SUM = (_ACTIVATION, ("pot_scale_int16", "?", True))
 _MASKS = tuple((f"{name}_mask", "i", 0) for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis"))
 _DILATION = (("dilation_w", "i", 1), ("dilation_h", "i", 1))
+_ALIGNMENT = (("align_corners", "?", False), ("half_pixel_centers", "?", False))
 _STRIDES = (("padding", "b", 0), ("stride_w", "i", 0), ("stride_h", "i", 0))
 BUILTINS: Mapping[int, tuple[str, tuple[tuple[str, str, Scalar], ...]]] = {
     0: ("ADD", _SUM),
@@ -48,6 +49,7 @@ BUILTINS: Mapping[int, tuple[str, tuple[tuple[str, str, Scalar], ...]]] = {
     20: ("RELU_N1_TO_1", ()),
     21: ("RELU6", ()),
     22: ("RESHAPE", ()),
+    23: ("RESIZE_BILINEAR", (("new_height", "i", 0), ("new_width", "i", 0), *_ALIGNMENT)),
     25: ("SOFTMAX", (("beta", "f", 0.0),)),
     28: ("TANH", ()),
     34: ("PAD", ()),
@@ -62,7 +64,7 @@ BUILTINS: Mapping[int, tuple[str, tuple[tuple[str, str, Scalar], ...]]] = {
     60: ("PADV2", ()),
     65: ("SLICE", ()),
     70: ("EXPAND_DIMS", ()),
-    97: ("RESIZE_NEAREST_NEIGHBOR", (("align_corners", "?", False), ("half_pixel_centers", "?", False))),
+    97: ("RESIZE_NEAREST_NEIGHBOR", _ALIGNMENT),
     102: ("SPLIT_V", (("num_splits", "i", 0),)),
     114: ("QUANTIZE", ()),
     117: ("HARD_SWISH", ()),
@@ -72,7 +74,7 @@ _CUSTOM = 32
 # Names of operators that are only refused, so that a refusal names them too.
 _OTHERS: Mapping[int, str] = {
     5: "DEPTH_TO_SPACE", 7: "EMBEDDING_LOOKUP", 8: "FLOOR", 11: "L2_NORMALIZATION",
-    13: "LOCAL_RESPONSE_NORMALIZATION", 16: "LSTM", 23: "RESIZE_BILINEAR", 24: "RNN", 26: "SPACE_TO_DEPTH",
+    13: "LOCAL_RESPONSE_NORMALIZATION", 16: "LSTM", 24: "RNN", 26: "SPACE_TO_DEPTH",
     27: "SVDF", 36: "GATHER", 37: "BATCH_TO_SPACE_ND", 38: "SPACE_TO_BATCH_ND", 42: "DIV",
     44: "UNIDIRECTIONAL_SEQUENCE_LSTM", 47: "EXP", 48: "TOPK_V2", 50: "LOG_SOFTMAX", 54: "PRELU",
     55: "MAXIMUM", 57: "MINIMUM", 58: "LESS", 59: "NEG", 61: "GREATER", 64: "SELECT", 66: "SIN",
@@ -143,12 +145,13 @@ def read_model(path: Path) -> Model:
         found = "an empty file" if not content else "not a TensorFlow Lite file: the mark TFL3 is missing"
         raise InputError.at(where, found, allowed)
     try:
-        return _model(content)
+        return parse_model(content)
     except Damaged as error:
         raise InputError.at(where, f"truncated or corrupt: {error}", "a complete file", "convert it again") from error
 
 
-def _model(content: bytes) -> Model:
+def parse_model(content: bytes) -> Model:
+    """The model of a file's bytes. Raises Damaged for what leads out of them."""
     root = Table.root(content)
     if root.scalar(0, "I") != 3:
         raise Damaged(f"schema version {root.scalar(0, 'I')} instead of 3")
