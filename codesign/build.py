@@ -49,6 +49,12 @@ def check_graph(graph: Graph, target: Target, backend: Backend[Any]) -> list[Dia
     return list(dict.fromkeys(refused))
 
 
+def check_notes(graph: Graph, target: Target, backend: Backend[Any]) -> list[Diagnostic]:
+    """What a backend says of layers that it takes, such as that they run elsewhere."""
+    verdicts = [(node.where, backend.check(node, graph, target)) for node in graph.nodes]
+    return list(dict.fromkeys(Diagnostic(where, v.note) for where, v in verdicts if v.ok and v.note))
+
+
 def example_feeds(graph: Graph, frames: int = GOLDEN_FRAMES) -> list[IntArray]:
     """Inputs where the user gives none: all smallest, all largest, then uniform random values of a fixed seed."""
     rng = np.random.default_rng(0)

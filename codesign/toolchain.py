@@ -173,11 +173,14 @@ def run(
     cwd: Path,
     log: Path,
     time_limit_s: float | None = None,
+    quiet_limit_s: float | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> Completed:
     """Run `tool` in `cwd` to its end; everything it prints goes to `log`, and line by line to `on_line`.
 
-    The tool gets a process group of its own, which is killed when the limit is over, when `on_line` raises, and on
+    time_limit_s   for all of it; quiet_limit_s: until the first line, and from each line to the next
+
+    The tool gets a process group of its own, which is killed when a limit is over, when `on_line` raises, and on
     Ctrl-C. ToolError: it cannot be started, it ends with a status other than 0, or the time is over.
     """
     command = [*tool.command, *(str(a) for a in arguments)]
@@ -187,11 +190,12 @@ def run(
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as record:
             record.write(f"$ {shlex.join(command)}\n")
-            status, expired = _follow(command, tool.environment, cwd, time_limit_s, lines, record.write, on_line)
+            limits = (time_limit_s, quiet_limit_s)
+            status, expired = _follow(command, tool.environment, cwd, limits, lines, record.write, on_line)
     except OSError as error:
         raise ToolError.at(tool.name, f"cannot be started: {error}", hint=tool.install) from error
     if expired:
-        found = f"stopped after its time limit of {time_limit_s:g} s"
+        found = f"stopped after {expired}"
     elif status < 0:
         found = f"killed by signal {-status} ({signal.Signals(-status).name})"
     elif status:
@@ -206,12 +210,12 @@ def _follow(
     command: Sequence[str],
     environment: Mapping[str, str],
     cwd: Path,
-    time_limit_s: float | None,
+    limits: tuple[float | None, float | None],
     lines: deque[str],
     record: Callable[[str], object],
     on_line: Callable[[str], None] | None,
-) -> tuple[int, bool]:
-    """Start the command and hand its lines on until it ends: (exit status, whether the time limit ended it)."""
+) -> tuple[int, str]:
+    """Start the command and hand its lines on until it ends: (exit status, which limit ended it, if one did)."""
     process = subprocess.Popen(
         command,
         cwd=cwd,
@@ -224,26 +228,37 @@ def _follow(
         errors="replace",
         process_group=0,
     )
-    expired = threading.Event()
+    expired: list[str] = []
 
-    def expire() -> None:
-        expired.set()
-        _kill(process)
+    def timer(limit_s: float | None, text: str) -> threading.Timer | None:
+        if limit_s is None:
+            return None
 
-    timer = threading.Timer(time_limit_s, expire) if time_limit_s is not None else None
+        def expire() -> None:
+            expired.append(text.format(limit_s))
+            _kill(process)
+
+        made = threading.Timer(limit_s, expire)
+        made.start()
+        return made
+
+    whole = timer(limits[0], "its time limit of {:g} s")
+    silence = timer(limits[1], "{:g} s without a word")
     try:
-        if timer:
-            timer.start()
         assert process.stdout is not None
         for raw in process.stdout:
             record(raw)
+            if silence:
+                silence.cancel()
+                silence = timer(limits[1], "{:g} s without a word")
             lines.append(raw.rstrip("\n"))
             if on_line:
                 on_line(lines[-1])
-        return process.wait(), expired.is_set()
+        return process.wait(), expired[0] if expired else ""
     finally:
-        if timer:
-            timer.cancel()
+        for running in (whole, silence):
+            if running:
+                running.cancel()
         if process.poll() is None:
             _kill(process)
             process.wait()

@@ -17,7 +17,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from codesign.build import check_graph, pick_backend
+    from codesign.build import check_graph, check_notes, pick_backend
     from codesign.errors import UnsupportedError, raise_all
     from codesign.frontend import import_model
     from codesign.target import load_target
@@ -26,12 +26,14 @@ def run(args: argparse.Namespace) -> int:
     backend = pick_backend(target, args.backend)
     imported = import_model(args.model)
     refused = check_graph(imported.graph, target, backend)
+    notes = check_notes(imported.graph, target, backend)
     if args.json:
-        reasons = [{"layer": d.where, "reason": d.found} for d in refused]
-        print_json({"target": target.name, "backend": backend.name, "supported": not refused, "refused": reasons})
+        sides = {"refused": refused, "notes": notes}
+        found = {key: [{"layer": d.where, "reason": d.found} for d in side] for key, side in sides.items()}
+        print_json({"target": target.name, "backend": backend.name, "supported": not refused, **found})
     raise_all(UnsupportedError, refused)
     if not args.json:
-        for note in imported.notes:
+        for note in (*imported.notes, *notes):
             print(f"note: {note}")
         print(f"{args.model}: all {len(imported.graph.nodes)} layers can run on {target.name} ({backend.name})")
     return 0

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
+from codesign.backends.ethosu.constraints import refusals
+from codesign.backends.ethosu.cpu import OffNpu, off_npu
 from codesign.backends.ethosu.deliverable import write_deliverable
+from codesign.backends.ethosu.memory import memory_problems
 from codesign.backends.ethosu.product import Product, Source, figures, product, source, stored
-from codesign.backends.ethosu.vela import System
+from codesign.backends.ethosu.vela import Family, System
+from codesign.builddir import write_json
 from codesign.errors import (
     Diagnostic,
     InputError,
@@ -28,14 +32,13 @@ from codesign.errors import (
 )
 from codesign.export import comparable_frames
 from codesign.export.tflite.verify import differences, run_reference
+from codesign.frontend.tflite.schema import parse_model
 from codesign.frontend.tflite.source import INSTALL, litert_version
 from codesign.ir.graph import Graph, Node
 from codesign.ir.types import IntArray
-from codesign.report import Comparison, Report
+from codesign.report import Basis, Comparison, Metric, Report
 from codesign.schedule import EthosuSchedule
 from codesign.target import Target
-
-_MEMORIES = ("sram_bytes", "flash_bytes", "dram_bytes")
 
 
 class EthosuBackend:
@@ -44,9 +47,12 @@ class EthosuBackend:
     name = "ethosu"
 
     def check(self, node: Node, graph: Graph, target: Target) -> Verdict:
-        """Whether the node has an exact form for Vela; a note where it is left to the CPU."""
+        """Whether the node has an exact form for Vela; a note where the NPU would leave it to the CPU."""
         refused = [d for d in _refused(graph) if d.where in (node.where, f"input {node.name}")]
-        return Verdict(False, "; ".join(str(replace(d, where="")) for d in refused)) if refused else Verdict(True)
+        if refused:
+            return Verdict(False, "; ".join(str(replace(d, where="")) for d in refused))
+        reasons = _on_cpu(graph, _system(target).family).get(node.where, ())
+        return Verdict(True, note=f"on the CPU: {'; '.join(reasons)}" if reasons else "")
 
     def schedule(
         self, graph: Graph, target: Target, objective: Objective | None, requirements: Sequence[Requirement],
@@ -63,7 +69,13 @@ class EthosuBackend:
     def estimate(self, graph: Graph, schedule: EthosuSchedule, target: Target) -> Report:
         """Vela's own estimates, basis TOOL: not measured, and comparable only within one system and memory mode."""
         made = product(graph, schedule, _system(target))
-        return Report(target.name, figures(made.compiled, target.clock_hz), schedule=schedule.to_data())
+        metrics, notes = figures(made.compiled, target.clock_hz), []
+        outside = _outside(made)
+        if outside is not None and outside.operators:
+            metrics.append(Metric("cpu_cycles", outside.cpu_cycles, "CPU cycle", Basis.MODEL))
+        if outside is not None:
+            notes = [str(part) for part in (*outside.operators, *outside.copies)]
+        return Report(target.name, metrics, schedule=schedule.to_data(), notes=notes)
 
     def build(
         self, graph: Graph, schedule: EthosuSchedule, target: Target, out: Path, progress: Progress = ignore_progress
@@ -74,10 +86,13 @@ class EthosuBackend:
         the graph; RequirementError when a memory of the target is too small.
         """
         made = product(graph, schedule, _system(target))
-        _require_fit(made, target)
+        raise_all(RequirementError, memory_problems(target, made.compiled.performance))
         (out / made.source.file_name).write_bytes(made.source.content)
         verification, notes = _verify(made.source, graph, progress)
         _deliver(made, graph, out)
+        outside = _outside(made)
+        if outside is not None:
+            write_json(out / "off_npu.json", outside.to_data())
         return Report(target.name, (), verification=verification, notes=notes)
 
     def run(
@@ -111,16 +126,26 @@ def _refused(graph: Graph) -> tuple[Diagnostic, ...]:
     return ()
 
 
-def _require_fit(made: Product, target: Target) -> None:
-    """Refuse a model that needs more memory than there is."""
-    used = {metric.name: metric.value for metric in figures(made.compiled, target.clock_hz)}
-    over = [
-        f"{used[name]:,.0f} {name} of {target.limits[name]:,}"
-        for name in _MEMORIES
-        if name in target.limits and used.get(name, 0) > target.limits[name]
-    ]
-    if over:
-        raise RequirementError.at(target.name, f"the model does not fit: {', '.join(over)}", "", "another memory mode")
+@lru_cache(maxsize=4)
+def _on_cpu(graph: Graph, family: Family) -> dict[str, tuple[str, ...]]:
+    """By the user's layer, why operators of its TFLite form would stay on the CPU."""
+    given = source(graph)
+    if given.tflite is None:
+        return {}
+    model = parse_model(given.content)
+    found: dict[str, tuple[str, ...]] = {}
+    for op, layer in zip(model.operators, given.layers, strict=True):
+        reasons = tuple(f"{op.name}: {reason}" for reason in refusals(op, model, family))
+        found[layer] = found.get(layer, ()) + reasons
+    return found
+
+
+@lru_cache(maxsize=4)
+def _outside(made: Product) -> OffNpu | None:
+    """What the compiled model leaves to the CPU or only copies; None for a .tosa file, all of which is on the NPU."""
+    if made.source.tflite is None:
+        return None
+    return off_npu(parse_model(made.source.content), made.compiled, made.system.family, made.source.layers)
 
 
 def _verify(given: Source, graph: Graph, progress: Progress) -> tuple[Comparison | None, tuple[str, ...]]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codesign.backends.ethosu.rules import linear, shape, tensors, windows
-from codesign.backends.ethosu.rules.base import FAMILIES, OLDER, Family, Rule, View
+from codesign.backends.ethosu.rules.base import FAMILIES, OLDER, Rule, View
+from codesign.backends.ethosu.vela import Family
 from codesign.frontend.tflite.schema import Model, Operator
 
 BEGIN = "<!-- ethos-u: written by scripts/update-docs -->"

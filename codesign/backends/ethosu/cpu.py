@@ -12,14 +12,15 @@ three depthwise ones are met within 1 %. Everything else borrows from these, as 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from codesign.backends.ethosu.constraints import refusals
-from codesign.backends.ethosu.rules.base import POOLS, Family
-from codesign.backends.ethosu.vela import Compiled
+from codesign.backends.ethosu.rules.base import POOLS
+from codesign.backends.ethosu.vela import Compiled, Family
 from codesign.frontend.tflite.schema import KINDS, Model, Operator, Tensor, parse_model
 
 COPIES = (
@@ -149,24 +150,28 @@ class OffNpu:
         }
 
 
-def off_npu(source: Model, compiled: Compiled, family: Family) -> OffNpu:
-    """What Vela's `compiled` form of `source` leaves to the CPU, and what the NPU only copies."""
+def off_npu(source: Model, compiled: Compiled, family: Family, layers: Sequence[str] = ()) -> OffNpu:
+    """What Vela's `compiled` form of `source` leaves to the CPU, and what the NPU only copies.
+
+    layers  the user's name for each operator of `source`; without them it is the name of the operator's result
+    """
+    names = layers or [source.tensors[op.outputs[0]].where for op in source.operators]
     made = parse_model(compiled.model)
     left = [op for op in made.operators if op.name != _NPU]
-    return OffNpu(tuple(_cpu_operator(op, made, source, family) for op in left), _npu_copies(source, compiled))
+    return OffNpu(tuple(_cpu_operator(op, made, source, names, family) for op in left), _npu_copies(names, compiled))
 
 
-def _cpu_operator(op: Operator, made: Model, source: Model, family: Family) -> CpuOperator:
+def _cpu_operator(op: Operator, made: Model, source: Model, names: Sequence[str], family: Family) -> CpuOperator:
     reads = [made.tensors[i] for i in op.inputs if i >= 0]
     writes = [made.tensors[i] for i in op.outputs]
     origin = _origin(op, made, source)
-    reasons = refusals(origin, source, family) if origin is not None else []
+    reasons = refusals(source.operators[origin], source, family) if origin is not None else []
     macs, values = work(op, made), sum(math.prod(t.shape) for t in writes)
     written = sum(map(_bytes, writes))
     rate = rate_of(op, made)
     cycles = -(-(rate.per_mac * macs + rate.per_value * values + rate.per_byte * written) // 100)
     return CpuOperator(
-        writes[0].where if writes else op.name,
+        names[origin] if origin is not None else writes[0].where if writes else op.name,
         op.name,
         tuple(reasons) or ("the NPU takes it alone, but Vela left it here",),
         macs,
@@ -179,11 +184,13 @@ def _cpu_operator(op: Operator, made: Model, source: Model, family: Family) -> C
     )
 
 
-def _origin(op: Operator, made: Model, source: Model) -> Operator | None:
-    """The user's operator that writes the tensor of that name; None for one that Vela made."""
+def _origin(op: Operator, made: Model, source: Model) -> int | None:
+    """The number of the user's operator that writes the tensor of that name; None for one that Vela made."""
     names = {made.tensors[i].name for i in op.outputs}
-    same = (o for o in source.operators if o.name == op.name and {source.tensors[i].name for i in o.outputs} & names)
-    return next(same, None)
+    for number, other in enumerate(source.operators):
+        if other.name == op.name and {source.tensors[i].name for i in other.outputs} & names:
+            return number
+    return None
 
 
 def work(op: Operator, model: Model) -> int:
@@ -214,7 +221,7 @@ def _bytes(tensor: Tensor) -> int:
     return math.prod(tensor.shape) * (np.dtype(dtype).itemsize if dtype else 1)
 
 
-def _npu_copies(source: Model, compiled: Compiled) -> tuple[NpuCopy, ...]:
+def _npu_copies(names: Sequence[str], compiled: Compiled) -> tuple[NpuCopy, ...]:
     """The rows of Vela's table of operations that only move data; the user's layer by Vela's index of its operator."""
     layers = {row["id"]: int(row["ext_key"] or 0) for row in compiled.table("source") if "ext_key" in row}
     shapes = {row["id"]: row for row in compiled.table("perf_debug")}
@@ -223,8 +230,7 @@ def _npu_copies(source: Model, compiled: Compiled) -> tuple[NpuCopy, ...]:
         if row["operator"] not in NPU_COPIES:
             continue
         number, debug = layers.get(row["source_id"], -1), shapes.get(row["id"], {})
-        operator = source.operators[number] if 0 <= number < len(source.operators) else None
-        layer = source.tensors[operator.outputs[0]].where if operator is not None else row["name"]
+        layer = names[number] if 0 <= number < len(names) else row["name"]
         read, written = (_table_bytes(debug, end) for end in ("ifm", "ofm"))
         found.append(NpuCopy(layer, row["operator"], read, written, int(float(row["npu_cycles"] or 0))))
     return tuple(found)

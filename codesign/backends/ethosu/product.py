@@ -5,17 +5,17 @@ A graph goes to Vela as .tflite where TFLite's kernels compute it exactly; else 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
+from codesign.backends.ethosu.memory import memory_use
 from codesign.backends.ethosu.vela import Compiled, Job, Options, System, compile_models
 from codesign.errors import Diagnostic, ToolError, UnsupportedError
 from codesign.export.tflite import Exported, export_tflite
 from codesign.frontend.imported import Imported
-from codesign.frontend.tflite import import_tflite
+from codesign.frontend.tflite.importer import import_parsed
+from codesign.frontend.tflite.schema import parse_model
 from codesign.ir.graph import Graph
 from codesign.ir.types import IntArray
 from codesign.report import Basis, Metric
@@ -88,10 +88,7 @@ def product(graph: Graph, schedule: EthosuSchedule, system: System) -> Product:
 
 def canonical(exported: Exported) -> Imported:
     """The exported model as the importer reads it: the golden graph that the command stream is audited against."""
-    with tempfile.TemporaryDirectory(prefix="codesign-ethosu-") as folder:
-        path = Path(folder) / "source.tflite"
-        path.write_bytes(exported.content)
-        return import_tflite(path)
+    return import_parsed(parse_model(exported.content), "source.tflite")
 
 
 def stored(given: Source, graph: Graph, feeds: Sequence[IntArray]) -> tuple[Graph, list[IntArray], list[IntArray]]:
@@ -122,10 +119,5 @@ def figures(compiled: Compiled, clock_hz: float) -> list[Metric]:
     ]
     if cycles:
         metrics.append(Metric("fps", clock_hz / cycles, "frame/s", Basis.TOOL))
-    used = {"sram_bytes": 0, "flash_bytes": 0, "dram_bytes": 0}
-    for name, memory in compiled.performance["memories"].items():
-        kind = {"Sram": "sram_bytes", "Dram": "dram_bytes"}.get(name, "flash_bytes" if name.endswith("Flash") else "")
-        if kind:
-            used[kind] += memory["peak_bytes"]
-    metrics += [Metric(name, size, "byte", Basis.TOOL) for name, size in used.items() if size or name != "dram_bytes"]
-    return metrics
+    used = memory_use(compiled.performance)
+    return metrics + [Metric(name, size, "byte", Basis.TOOL) for name, size in used.items()]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from codesign.backends.base import Progress, ignore_progress
 from codesign.errors import Diagnostic, InputError, ToolError, UsageError, raise_all
-from codesign.toolchain import require, run
+from codesign.toolchain import cache_dir, require, run
 
 Optimise = Literal["Performance", "Size"]
 
-MACS = {
+Family = Literal["ethos-u55", "ethos-u65", "ethos-u85"]
+
+MACS: Mapping[Family, tuple[int, ...]] = {
     "ethos-u55": (32, 64, 128, 256),
     "ethos-u65": (256, 512),
     "ethos-u85": (128, 256, 512, 1024, 2048),
@@ -27,7 +30,7 @@ MACS = {
 ACCELERATORS = tuple(f"{family}-{macs}" for family, sizes in MACS.items() for macs in sizes)
 """The names of all accelerators."""
 
-_ADDRESS_BITS = {"ethos-u55": 32, "ethos-u65": 40, "ethos-u85": 40}
+_ADDRESS_BITS: Mapping[Family, int] = {"ethos-u55": 32, "ethos-u65": 40, "ethos-u85": 40}
 _SECONDS_PER_JOB = 120.0
 
 
@@ -47,8 +50,9 @@ class System:
     ini: str = ""
 
     @property
-    def family(self) -> str:
-        return self.accelerator.rpartition("-")[0]
+    def family(self) -> Family:
+        """ethos-u55, ethos-u65 or ethos-u85."""
+        return cast(Family, self.accelerator.rpartition("-")[0])
 
     @property
     def macs(self) -> int:
@@ -212,13 +216,14 @@ class Compiled:
 
 
 def compile_models(
-    jobs: Sequence[Job], progress: Progress = ignore_progress, time_limit_s: float | None = None
+    jobs: Sequence[Job], progress: Progress = ignore_progress, time_limit_s: float = _SECONDS_PER_JOB
 ) -> list[Compiled | ToolError]:
     """Every job in one process of Vela; for a job that it refuses, crashes at or does not end, the error instead.
 
-    time_limit_s  for all jobs; None: two minutes each. Raises ToolError when Vela is missing.
+    time_limit_s  for each job. Raises ToolError when Vela is missing.
     """
     tool = require("vela")
+    log = cache_dir() / "logs" / f"vela-{os.getpid()}.log"  # outlives the folder, so that an error can name it
     results: list[Compiled | ToolError] = []
     while len(results) < len(jobs):
         done = len(results)
@@ -232,9 +237,8 @@ def compile_models(
                 if line.startswith("done "):
                     progress("compiling with Vela", offset + int(line.split()[1]) + 1, len(jobs))
 
-            limit = time_limit_s if time_limit_s is not None else _SECONDS_PER_JOB * len(rest)
             try:
-                run(tool, [folder], cwd=folder, log=folder / "vela.log", time_limit_s=limit, on_line=count)
+                run(tool, [folder], cwd=folder, log=log, quiet_limit_s=time_limit_s, on_line=count)
             except ToolError as error:
                 failure = error
             found = [_read(folder / str(i), job) for i, job in enumerate(rest)]

@@ -20,8 +20,8 @@ def main(folder: Path) -> None:
         out.mkdir()
         try:
             result = _compile(job, folder, out)
-        except RuntimeError as error:
-            result = {"error": str(error)}
+        except Exception as error:  # the compiler core raises what it likes; one job must not end the others
+            result = {"error": str(error) or type(error).__name__}
         (out / "result.json").write_text(json.dumps(result), encoding="utf-8")
         print(f"done {job['name']}", flush=True)
 

@@ -62,11 +62,15 @@ def import_tflite(path: Path) -> Imported:
     Raises InputError for a file that is damaged or contradicts itself, UnsupportedError for what cannot be imported,
     with every reason at once.
     """
+    return import_parsed(read_model(path), str(path))
+
+
+def import_parsed(model: Model, where: str) -> Imported:
+    """`import_tflite` for a file that is read already; `where` is what messages call it."""
     from codesign.frontend.tflite.source import reference_kernels
 
-    model = read_model(path)
     ctx = Context(model)
-    _walk(ctx, str(path))
+    _walk(ctx, where)
     ports = [Port(ctx.values[i], None, _axes(ctx.output_axes.get(i, ()))) for i in model.outputs]
     graph = Graph(tuple(ctx.ports[i] for i in model.inputs), ctx.consts, tuple(ctx.nodes), tuple(ports))
     source, notes = reference_kernels(model, graph)
@@ -180,4 +184,4 @@ def _recovered(ctx: Context, index: int) -> bool:
     return True
 
 
-__all__ = ["HANDLERS", "Model", "Operator", "import_tflite"]
+__all__ = ["HANDLERS", "Model", "Operator", "import_parsed", "import_tflite"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
+from codesign.backends.ethosu.vela import Family
 from codesign.frontend.tflite.schema import Model, Operator, Tensor
 
-Family = Literal["ethos-u55", "ethos-u65", "ethos-u85"]
 FAMILIES: tuple[Family, ...] = ("ethos-u55", "ethos-u65", "ethos-u85")
 OLDER: tuple[Family, ...] = ("ethos-u55", "ethos-u65")
 U85: tuple[Family, ...] = ("ethos-u85",)
