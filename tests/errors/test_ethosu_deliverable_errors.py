@@ -17,37 +17,29 @@ from codesign.errors import InputError, ToolError, UnsupportedError
 from codesign.frontend.tflite.schema import read_model
 from codesign.ir.graph import Graph, Node, Port
 from codesign.ir.ops import Reshape
-from codesign.ir.types import IntType, Quant, TensorType
+from codesign.ir.types import IntType, TensorType
 
 
-def graph(dtype: IntType, quant: Quant | None = None) -> Graph:
+def graph(dtype: IntType) -> Graph:
     """Four values that keep their order."""
-    port = Port("x", TensorType((4,), dtype, quant))
+    port = Port("x", TensorType((4,), dtype))
     return Graph((port,), {}, (Node("y", Reshape((2, 2)), ("x",), "layer"),), (Port("y"),))
 
 
-def test_vectors_follow_the_zero_point_of_the_tensor() -> None:
-    unsigned = graph(IntType(8, False), Quant((0.5,), (0.0,)))
+def test_vectors_are_the_bytes_of_the_tensors() -> None:
     port = CPort("x", "int8", 0, (1, 4), 0.5, -128)
-    rows = vectors(unsigned, ["x"], [port], [np.array([[0, 1, 128, 255], [255, 0, 0, 7]])])
-    assert [list(np.frombuffer(row, np.int8)) for row in rows] == [[-128, -127, 0, 127], [127, -128, -128, -121]]
+    rows = vectors([port], [np.array([[0, 1, -128, 127], [5, 0, 0, 7]])])
+    assert [list(np.frombuffer(row, np.int8)) for row in rows] == [[0, 1, -128, 127], [5, 0, 0, 7]]
     wide = CPort("x", "int16", 0, (1, 4), 0.5, 0)
-    (row,) = vectors(unsigned, ["x"], [wide], [np.array([[0, 1, 128, 255]])])
-    assert list(np.frombuffer(row, "<i2")) == [0, 1, 128, 255]
+    (row,) = vectors([wide], [np.array([[0, -1, 128, 255]])])
+    assert list(np.frombuffer(row, "<i2")) == [0, -1, 128, 255]
 
 
 def test_values_that_do_not_fit_the_tensors() -> None:
     bytes_ = CPort("x", "int8", 0, (1, 4), 0.0, 0)
     with pytest.raises(UnsupportedError) as caught:
-        vectors(graph(IntType(8, False)), ["x"], [bytes_], [np.array([[0, 1, 128, 255]])])
+        vectors([bytes_], [np.array([[0, 1, 128, 255]])])
     assert str(caught.value) == "x: values from 0 to 255; allowed: int8: -128 to 127"
-
-
-def test_a_zero_point_between_integers() -> None:
-    half = graph(IntType(8, True), Quant((0.5,), (0.5,)))
-    with pytest.raises(UnsupportedError) as caught:
-        vectors(half, ["x"], [CPort("x", "int8", 0, (1, 4), 0.5, 0)], [np.array([[0, 1, 2, 3]])])
-    assert str(caught.value) == "x: a zero point of 0.5; allowed: whole zero points"
 
 
 def test_ends_that_are_no_integers(tmp_path: Path) -> None:

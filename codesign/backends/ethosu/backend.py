@@ -17,12 +17,20 @@ from codesign.backends.ethosu.constraints import refusals
 from codesign.backends.ethosu.cpu import OffNpu, off_npu
 from codesign.backends.ethosu.deliverable import write_deliverable
 from codesign.backends.ethosu.memory import memory_problems
-from codesign.backends.ethosu.product import Product, Source, figures, product, source, stored
+from codesign.backends.ethosu.product import (
+    Product,
+    Source,
+    figures,
+    product,
+    read_source,
+    source,
+    stored,
+    write_source,
+)
 from codesign.backends.ethosu.vela import Family, System
 from codesign.builddir import write_json
 from codesign.errors import (
     Diagnostic,
-    InputError,
     MismatchError,
     RequirementError,
     ToolError,
@@ -48,7 +56,7 @@ class EthosuBackend:
 
     def check(self, node: Node, graph: Graph, target: Target) -> Verdict:
         """Whether the node has an exact form for Vela; a note where the NPU would leave it to the CPU."""
-        refused = [d for d in _refused(graph) if d.where in (node.where, f"input {node.name}")]
+        refused = [d for d in _refused(graph, _system(target).family) if d.where in (node.where, f"input {node.name}")]
         if refused:
             return Verdict(False, "; ".join(str(replace(d, where="")) for d in refused))
         reasons = _on_cpu(graph, _system(target).family).get(node.where, ())
@@ -58,6 +66,7 @@ class EthosuBackend:
         self, graph: Graph, target: Target, objective: Objective | None, requirements: Sequence[Requirement],
         progress: Progress,
     ) -> EthosuSchedule:  # fmt: skip
+        raise_all(UnsupportedError, _refused(graph, _system(target).family))
         return EthosuSchedule(_system(target).memory_mode)
 
     def schedule_data(self, schedule: EthosuSchedule) -> dict[str, Any]:
@@ -87,7 +96,7 @@ class EthosuBackend:
         """
         made = product(graph, schedule, _system(target))
         raise_all(RequirementError, memory_problems(target, made.compiled.performance))
-        (out / made.source.file_name).write_bytes(made.source.content)
+        write_source(made.source, out)
         verification, notes = _verify(made.source, graph, progress)
         _deliver(made, graph, out)
         outside = _outside(made)
@@ -102,13 +111,7 @@ class EthosuBackend:
         asked = {"--stall": options.stall, "--trace": options.trace}
         found = [Diagnostic(name, "not for this build", "a streaming design") for name, value in asked.items() if value]
         raise_all(UsageError, found)
-        given = source(graph)
-        path = directory / given.file_name
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError.at(str(path), f"cannot be read: {error.strerror}") from error
-        return Run(_reference(replace(given, content=content), graph, feeds, progress), Report("", ()), {})
+        return Run(_reference(read_source(directory, graph), graph, feeds, progress), Report("", ()), {})
 
 
 def _system(target: Target) -> System:
@@ -117,10 +120,10 @@ def _system(target: Target) -> System:
 
 
 @lru_cache(maxsize=4)
-def _refused(graph: Graph) -> tuple[Diagnostic, ...]:
+def _refused(graph: Graph, family: Family) -> tuple[Diagnostic, ...]:
     """Why the graph has no exact form for Vela; empty when it has one."""
     try:
-        source(graph)
+        source(graph, family)
     except UnsupportedError as error:
         return error.diagnostics
     return ()
@@ -129,7 +132,7 @@ def _refused(graph: Graph) -> tuple[Diagnostic, ...]:
 @lru_cache(maxsize=4)
 def _on_cpu(graph: Graph, family: Family) -> dict[str, tuple[str, ...]]:
     """By the user's layer, why operators of its TFLite form would stay on the CPU."""
-    given = source(graph)
+    given = source(graph, family)
     if given.tflite is None:
         return {}
     model = parse_model(given.content)
@@ -188,7 +191,7 @@ def _reference(given: Source, graph: Graph, feeds: Sequence[IntArray], progress:
         return evaluate_content(given.content, graph, *feeds)
     if not litert_version():
         raise ToolError.at("LiteRT", "not installed, needed to run the model that Vela was given", hint=INSTALL)
-    return run_reference(replace(given.tflite, content=given.content), feeds, progress)
+    return run_reference(given.tflite, feeds, progress)
 
 
 def _where(graph: Graph, name: str) -> str:
@@ -198,5 +201,5 @@ def _where(graph: Graph, name: str) -> str:
 def _deliver(made: Product, graph: Graph, out: Path) -> None:
     from codesign.build import GOLDEN_FRAMES, example_feeds
 
-    golden, inputs, outputs = stored(made.source, graph, example_feeds(graph, GOLDEN_FRAMES))
-    write_deliverable(out, made.compiled, made.raw, made.system, golden, inputs, outputs, made.source.layers)
+    inputs, outputs = stored(made.source, graph, example_feeds(graph, GOLDEN_FRAMES))
+    write_deliverable(out, made.compiled, made.raw, made.system, graph, inputs, outputs, made.source.layers)

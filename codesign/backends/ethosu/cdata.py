@@ -92,28 +92,21 @@ def _port(name: str, tensor: Tensor, address: int | None) -> CPort:
     return CPort(name, tensor.kind, address, tensor.shape, scale, zero_point)
 
 
-def vectors(graph: Graph, names: Sequence[str], ports: Sequence[CPort], values: Sequence[IntArray]) -> list[bytes]:
-    """Per frame the bytes of all tensors one after the other, as the NPU stores them.
+def vectors(ports: Sequence[CPort], values: Sequence[IntArray]) -> list[bytes]:
+    """Per frame the bytes of all tensors one after the other.
 
-    names   of the values in the graph; values: (frames, …) of each, as the golden evaluation takes or gives them
+    values  (frames, …) of each: the integers that the tensors hold
 
-    The same real number has another integer where the zero points differ: stored = q - zero_point of the graph +
-    zero_point of the tensor. Raises UnsupportedError where that is no integer or does not fit into the tensor.
+    Raises UnsupportedError where they do not fit into the tensor.
     """
     encoded, problems = [], []
-    for name, port, array in zip(names, ports, values, strict=True):
-        quant = graph.type(name).quant
-        zero_points = quant.zero_point if quant else (0.0,)
+    for port, array in zip(ports, values, strict=True):
         limits = np.iinfo(port.kind)
-        assert array[0].size * port.element_bytes == port.bytes, f"{name}: {array.shape} for {port.shape}"
-        stored = array + port.zero_point - np.asarray(zero_points, dtype=np.int64)
-        if not all(zero.is_integer() for zero in zero_points):
-            found = f"a zero point of {', '.join(map(str, zero_points))}"
-            problems.append(Diagnostic(name, found, "whole zero points"))
-        elif stored.size and not limits.min <= stored.min() <= stored.max() <= limits.max:
-            found = f"values from {stored.min()} to {stored.max()}"
-            problems.append(Diagnostic(name, found, f"{port.kind}: {limits.min} to {limits.max}"))
+        assert array[0].size * port.element_bytes == port.bytes, f"{port.name}: {array.shape} for {port.shape}"
+        if array.size and not limits.min <= array.min() <= array.max() <= limits.max:
+            found = f"values from {array.min()} to {array.max()}"
+            problems.append(Diagnostic(port.name, found, f"{port.kind}: {limits.min} to {limits.max}"))
         else:
-            encoded.append(np.ascontiguousarray(stored, dtype=f"<{limits.dtype.str[1:]}"))
+            encoded.append(np.ascontiguousarray(array, dtype=f"<{limits.dtype.str[1:]}"))
     raise_all(UnsupportedError, problems)
     return [b"".join(array[frame].tobytes() for array in encoded) for frame in range(len(values[0]))]

@@ -62,7 +62,8 @@ def write_deliverable(
     """Write everything into the directory `out`, which exists and is the caller's to throw away when this raises.
 
     compiled  the model for an interpreter; raw: the same for the driver alone, None when layers stay on the CPU
-    feeds, outputs  (frames, …) of every input and output: the golden evaluation; the first GOLDEN_VECTORS are taken
+    feeds, outputs  (frames, …) of every input and output: the golden evaluation in the integers that the NPU's tensors
+              hold; the first GOLDEN_VECTORS are taken
     names     of the layers, see layer_table
 
     Raises UnsupportedError for inputs and outputs that are no plain integers, ToolError when the C compiler that is
@@ -76,7 +77,7 @@ def write_deliverable(
     model_ports = ports(read_model(out / "model.tflite"), graph, addresses)
     app = out / "app"
     (app / "data").mkdir(parents=True)
-    _write_golden(app, graph, model_ports, feeds, outputs)
+    _write_golden(app, model_ports, feeds, outputs)
     sizes = {
         "GOLDEN_VECTORS": min(len(feeds[0]), GOLDEN_VECTORS),
         "MODEL_INPUT_BYTES": sum(port.bytes for port in model_ports[0]),
@@ -123,14 +124,13 @@ def check_application(app: Path, system: System) -> str:
 
 def _write_golden(
     app: Path,
-    graph: Graph,
     model_ports: tuple[list[CPort], list[CPort]],
     feeds: Sequence[IntArray],
     outputs: Sequence[IntArray],
 ) -> None:
-    ends = ((graph.inputs, feeds, "golden_inputs"), (graph.outputs, outputs, "golden_outputs"))
-    for found, (ends_of, values, file) in zip(model_ports, ends, strict=True):
-        rows = vectors(graph, [p.name for p in ends_of], found, [v[:GOLDEN_VECTORS] for v in values])
+    ends = ((feeds, "golden_inputs"), (outputs, "golden_outputs"))
+    for found, (values, file) in zip(model_ports, ends, strict=True):
+        rows = vectors(found, [v[:GOLDEN_VECTORS] for v in values])
         (app / "data" / f"{file}.inc").write_text(byte_rows(rows), encoding="ascii")
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 from codesign.backends.ethosu.memory import memory_use
-from codesign.backends.ethosu.vela import Compiled, Job, Options, System, compile_models
-from codesign.errors import Diagnostic, ToolError, UnsupportedError
+from codesign.backends.ethosu.vela import Compiled, Family, Job, Options, System, compile_models
+from codesign.builddir import read_json, write_json
+from codesign.errors import Diagnostic, InputError, ToolError, UnsupportedError, raise_all
 from codesign.export.tflite import Exported, export_tflite
 from codesign.frontend.imported import Imported
 from codesign.frontend.tflite.importer import import_parsed
@@ -35,10 +37,6 @@ class Source:
     tflite: Exported | None
     inexact: tuple[Diagnostic, ...] = ()
 
-    @property
-    def file_name(self) -> str:
-        return "source.tflite" if self.tflite is not None else "source.tosa"
-
     def job(self, system: System, options: Options, raw: bool) -> Job:
         """The compilation of this model."""
         return Job(self.content, system, options, raw, "TFLITE" if self.tflite is not None else "TOSA")
@@ -57,26 +55,66 @@ class Product:
     raw: Compiled | None
 
 
+_TFLITE, _TOSA, _ENDS = "source.tflite", "source.tosa", "source.json"
+
+
+def write_source(given: Source, out: Path) -> None:
+    """The model for Vela as a file in `out`, and how its inputs and outputs hold the graph's values."""
+    (out / (_TOSA if given.tflite is None else _TFLITE)).write_bytes(given.content)
+    if given.tflite is not None:
+        offsets = {"inputs": list(given.tflite.inputs), "outputs": list(given.tflite.outputs)}
+        write_json(out / _ENDS, offsets)
+
+
+def read_source(directory: Path, graph: Graph) -> Source:
+    """What `write_source` wrote. Raises InputError for missing or damaged files."""
+    tflite = (directory / _ENDS).exists()
+    path = directory / (_TFLITE if tflite else _TOSA)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        hint = "codesign compile makes a new one"
+        raise InputError.at(str(path), f"cannot be read: {error.strerror}", hint=hint) from error
+    if not tflite:
+        return Source(content, (), None)
+    offsets = read_json(directory / _ENDS)
+    try:
+        inputs, outputs = (tuple(int(n) for n in offsets[key]) for key in ("inputs", "outputs"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError.at(str(directory / _ENDS), f"damaged: {error}", hint="codesign compile") from error
+    shapes = tuple(graph.type(port.name).shape for port in graph.outputs)
+    return Source(content, (), Exported(content, inputs, outputs, shapes, {}, (), {}))
+
+
 @lru_cache(maxsize=4)
-def source(graph: Graph) -> Source:
+def source(graph: Graph, family: Family) -> Source:
     """The exact form of the graph that Vela reads. Raises UnsupportedError, with every layer, when there is none."""
-    from codesign.export.tosa import export_layers
+    from codesign.export.tosa import export_operators
 
     try:
         exported = export_tflite(graph)
     except UnsupportedError as refused:
         try:
-            return Source(*export_layers(graph), None, refused.diagnostics)
+            content, operators = export_operators(graph)
+            raise_all(UnsupportedError, _without_gather(operators, family))
+            return Source(content, tuple(layer for _, layer in operators), None, refused.diagnostics)
         except UnsupportedError as error:
             others = [d for d in refused.diagnostics if d.where not in {e.where for e in error.diagnostics}]
             raise UnsupportedError(*error.diagnostics, *others) from error
     return Source(exported.content, exported.layers, exported)
 
 
+def _without_gather(operators: Sequence[tuple[str, str]], family: Family) -> list[Diagnostic]:
+    """Vela ends at a TOSA operator that the NPU lacks; of those that the export makes only GATHER is not everywhere."""
+    layers = dict.fromkeys(layer for kind, layer in operators if kind == "GATHER" and family != "ethos-u85")
+    found, allowed = f"a choice of elements that {family} has no operator for", "one table for all channels, or slices"
+    return [Diagnostic(layer, found, allowed, "-t ethos-u85-256") for layer in layers]
+
+
 @lru_cache(maxsize=4)
 def product(graph: Graph, schedule: EthosuSchedule, system: System) -> Product:
     """Rewrite, export, compile. Raises UnsupportedError for what cannot be exported, ToolError when Vela fails."""
-    given = source(graph)
+    given = source(graph, system.family)
     chosen = replace(system, memory_mode=schedule.memory_mode)
     options = Options(schedule.optimise, schedule.arena_limit, schedule.disabled)
     compiled, raw = compile_models([given.job(chosen, options, raw) for raw in (False, True)])
@@ -91,23 +129,18 @@ def canonical(exported: Exported) -> Imported:
     return import_parsed(parse_model(exported.content), "source.tflite")
 
 
-def stored(given: Source, graph: Graph, feeds: Sequence[IntArray]) -> tuple[Graph, list[IntArray], list[IntArray]]:
-    """Golden inputs and outputs as the NPU's tensors hold them, and a graph whose ports have these integers."""
-    if given.tflite is not None:
-        golden = canonical(given.tflite).graph
-        inputs = given.tflite.feeds(list(feeds))
-        return golden, inputs, golden.evaluate(*inputs)
+def stored(given: Source, graph: Graph, feeds: Sequence[IntArray]) -> tuple[list[IntArray], list[IntArray]]:
+    """Golden inputs and outputs as the NPU's tensors hold them."""
     from codesign.export.tosa import offsets
 
-    shift = offsets(graph)
+    ends = (*graph.inputs, *graph.outputs)
+    if given.tflite is not None:
+        shift = dict(zip((p.name for p in ends), (*given.tflite.inputs, *given.tflite.outputs), strict=True))
+    else:
+        shift = offsets(graph)
     inputs = [feed + shift.get(port.name, 0) for port, feed in zip(graph.inputs, feeds, strict=True)]
     outputs = [o + shift.get(p.name, 0) for p, o in zip(graph.outputs, graph.evaluate(*feeds), strict=True)]
-    ports = [replace(p, type=replace(graph.type(p.name), quant=None)) for p in graph.inputs]
-    return (
-        replace(graph, inputs=tuple(ports), nodes=tuple(replace(n, quant=None) for n in graph.nodes)),
-        inputs,
-        outputs,
-    )
+    return inputs, outputs
 
 
 def figures(compiled: Compiled, clock_hz: float) -> list[Metric]:

@@ -1,6 +1,6 @@
 """Export to TOSA 1.0: multipliers and shifts explicit, every rounding proved, checked with Arm's reference model."""
 
-from codesign.export.tosa.lower import export_layers, export_tosa, write_tosa
+from codesign.export.tosa.lower import export_operators, export_tosa, write_tosa
 from codesign.export.tosa.reference import (
     decode,
     encode,
@@ -15,7 +15,7 @@ __all__ = [
     "encode",
     "evaluate_content",
     "evaluate_reference",
-    "export_layers",
+    "export_operators",
     "export_tosa",
     "offsets",
     "run_reference",

@@ -66,11 +66,11 @@ def export_tosa(graph: Graph, batch: int = 1) -> bytes:
     says in which integers. Raises UnsupportedError with every layer that has no exact form, UsageError for a batch
     below 1, ToolError without tosa-tools.
     """
-    return export_layers(graph, batch)[0]
+    return export_operators(graph, batch)[0]
 
 
-def export_layers(graph: Graph, batch: int = 1) -> tuple[bytes, tuple[str, ...]]:
-    """`export_tosa`, and for every operator of the file the user's name of the layer that it belongs to."""
+def export_operators(graph: Graph, batch: int = 1) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """`export_tosa`, and for every operator of the file its kind and the user's name of its layer."""
     if batch < 1:
         raise UsageError.at("batch", f"{batch} frames", "1 or more")
     require("tosa")
@@ -91,7 +91,8 @@ def export_layers(graph: Graph, batch: int = 1) -> tuple[bytes, tuple[str, ...]]
             _define(c, node.name, [])
     raise_all(UnsupportedError, found)
     content = c.writer.serialise(_outputs(c))
-    return content, tuple(c.graph.node(n).where if c.graph.is_computed(n) else n for n in c.writer.layers)
+    names = {node.name: node.where for node in c.graph.nodes}
+    return content, tuple((kind, names.get(layer, layer)) for kind, layer in c.writer.written)
 
 
 def write_tosa(graph: Graph, path: Path, batch: int = 1) -> None:

@@ -79,13 +79,13 @@ class _Const:
 class Writer:
     """Operators in the order in which they are added; `serialise` keeps those that an output depends on.
 
-    layer   the node that is being written: tensors without a name of their own are named after it
-    layers  once serialised: the node of every operator in the file, constants included
+    layer    the node that is being written: tensors without a name of their own are named after it
+    written  once serialised: kind and node of every operator in the file, constants included
     """
 
     def __init__(self) -> None:
         self.layer = ""
-        self.layers: tuple[str, ...] = ()
+        self.written: tuple[tuple[str, str], ...] = ()
         self._count = 0
         self._inputs: list[Tensor] = []
         self._consts: dict[int, _Const] = {}
@@ -164,7 +164,8 @@ class Writer:
         consts = {index: const for index, const in self._consts.items() if index in needed}
         self._complete(names, [*((o.output.index, o.layer) for o in kept), *((i, c.layer) for i, c in consts.items())])
 
-        self.layers = (*(const.layer for const in consts.values()), *(operation.layer for operation in kept))
+        constants = (("CONST", const.layer) for const in consts.values())
+        self.written = (*constants, *((operation.kind, operation.layer) for operation in kept))
         file = tosa.TosaSerializer(targetMajor=1, targetMinor=0, targetPatch=0, targetDraft=False)
         block = file.currRegion.basicBlocks[0]
         for tensor in self._inputs:
