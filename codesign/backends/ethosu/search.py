@@ -8,7 +8,7 @@ among the candidates: no result is worse. Everything is deterministic, the numbe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codesign.backends.base import Objective, Progress, Requirement, ignore_progress
@@ -21,8 +21,8 @@ from codesign.ir.graph import Graph
 from codesign.requirements import text_of
 from codesign.schedule import EthosuSchedule
 
-_WORK_MS = 800.0
-_LEAST_TRIALS = 8
+_WORK_MS = 1500.0
+_LEAST_TRIALS = 10
 _ROUNDS = 3
 _ARENA_SHARES = (0.75, 0.5)  # of what the best schedule uses: the way from the fewest cycles to the smallest arena
 
@@ -98,21 +98,22 @@ class _Search:
         return min((c for c in self.trials.candidates if system in (None, c.system)), key=self.rank)
 
     def start(self, system: System) -> Candidate:
-        """Vela's default, and its options for the same model."""
+        """Vela's default; beside it, for they are most likely of use, what the climb from there would try first."""
         schedule = EthosuSchedule(system.memory_mode)
-        made = self.trials.run([(system, schedule)])
-        if not made:
+        asked = [schedule, replace(schedule, disabled=("Cascading",))]
+        self.trials.run([(system, s) for s in (*asked, *self._asked(schedule, REWRITES).values())])
+        default = next((c for c in self.trials.candidates if c.schedule == schedule), None)
+        if default is None:
             raise self.trials.refused[0]
-        limits = self._limits(made[0].figures)
-        varied = [replace(schedule, disabled=("Cascading",)), *(replace(schedule, arena_limit=n) for n in limits)]
-        self.trials.run([(system, s) for s in varied])
-        return made[0]
+        self.trials.run([(system, replace(schedule, arena_limit=n)) for n in self._limits(default.figures)])
+        return default
 
     def climb(self, system: System) -> None:
-        """Rewrites, joined as long as that helps."""
+        """Rewrites, joined as long as that helps; those that paid nowhere are not asked again."""
+        names: Collection[str] = REWRITES
         for _ in range(_ROUNDS):
             base = self.best(system)
-            moves = self._moves(base)
+            moves = self._moves(base, names)
             steps, joined = dict(base.schedule.rewrites), []
             for name, layers in moves:
                 steps = {**steps, name: (*steps.get(name, ()), *layers)}
@@ -120,46 +121,51 @@ class _Search:
             self.trials.run(joined)
             if self.best(system) is base:
                 return
+            names = [name for name, _ in moves]
 
-    def _moves(self, base: Candidate) -> list[tuple[str, tuple[str, ...]]]:
-        """The rewrites that pay on top of `base`, each with the layers where it does, the largest gain first."""
-        graph, taken = self.trials.graph, dict(base.schedule.rewrites)
+    def _asked(self, base: EthosuSchedule, names: Collection[str]) -> dict[str, EthosuSchedule]:
+        """By rewrite: the schedule with that on all promising layers, too, that `base` leaves to it."""
+        taken = dict(base.rewrites)
         changed = {layer for name, layers in taken.items() if REWRITES[name].excludes for layer in layers}
         asked = {}
-        for name, rewrite in REWRITES.items():
-            layers = [
-                n for n in rewrite.promising(graph) if n not in (changed if rewrite.excludes else taken.get(name, ()))
-            ]
+        for name in names:
+            mine = taken.get(name, ())
+            barred = changed if REWRITES[name].excludes else mine
+            layers = [layer for layer in REWRITES[name].promising(self.trials.graph) if layer not in barred]
             if layers:
-                steps = ordered({**taken, name: (*taken.get(name, ()), *layers)})
-                asked[name] = layers, replace(base.schedule, rewrites=steps)
-        self.trials.run([(base.system, schedule) for _, schedule in asked.values()])
+                asked[name] = replace(base, rewrites=ordered({**taken, name: (*mine, *layers)}))
+        return asked
+
+    def _moves(self, base: Candidate, names: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
+        """The rewrites that pay on top of `base`, each with the layers where it does, the largest gain first."""
+        asked = self._asked(base.schedule, names)
+        self.trials.run([(base.system, schedule) for schedule in asked.values()])
         made = {c.schedule: c for c in self.trials.candidates if c.system == base.system}
-        gains: dict[str, dict[str, int]] = {}
-        for name, (layers, schedule) in asked.items():
-            if schedule in made:
-                gains[name] = self._gains(base, made[schedule], layers, REWRITES[name].excludes)
+        gains = {name: self._gains(base, made[s], name) for name, s in asked.items() if s in made}
         best: dict[str, str] = {}  # of the rewrites that exclude each other, one for each layer
-        for name in gains:
-            for layer, gain in gains[name].items():
+        for name, by_layer in gains.items():
+            for layer, gain in by_layer.items():
                 if REWRITES[name].excludes and gain > gains.get(best.get(layer, ""), {}).get(layer, 0):
                     best[layer] = name
         moves = []
         for name, by_layer in gains.items():
-            kept = [n for n, gain in by_layer.items() if gain > 0 and (not REWRITES[name].excludes or best[n] == name)]
+            free = not REWRITES[name].excludes
+            kept = [layer for layer, gain in by_layer.items() if gain > 0 and (free or best[layer] == name)]
             if kept:
-                moves.append((sum(by_layer[n] for n in kept), name, tuple(kept)))
+                moves.append((sum(by_layer[layer] for layer in kept), name, tuple(kept)))
         moves.sort(key=lambda move: -move[0])
         return [(name, layers) for _, name, layers in moves]
 
-    def _gains(self, base: Candidate, made: Candidate, layers: Sequence[str], each: bool) -> dict[str, int]:
+    def _gains(self, base: Candidate, made: Candidate, name: str) -> dict[str, int]:
         """Cycles saved at each layer; of a rewrite whose layers act together an equal share of all that is saved."""
-        if not each:
+        before = set(dict(base.schedule.rewrites).get(name, ()))
+        layers = [layer for layer in dict(made.schedule.rewrites)[name] if layer not in before]
+        if not REWRITES[name].excludes:
             saved = base.figures.latency_cycles - made.figures.latency_cycles
             return dict.fromkeys(layers, -(-saved // len(layers)))
-        before, after = self.trials.cycles(base), self.trials.cycles(made)
+        old, new = self.trials.cycles(base), self.trials.cycles(made)
         where = {layer: self.trials.graph.node(layer).where for layer in layers}
-        return {layer: before.get(where[layer], 0) - after.get(where[layer], 0) for layer in layers}
+        return {layer: old.get(where[layer], 0) - new.get(where[layer], 0) for layer in layers}
 
     def vary(self, system: System) -> None:
         """Vela's options and smaller arenas for the best rewrites."""

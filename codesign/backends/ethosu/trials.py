@@ -20,8 +20,8 @@ Steps = tuple[tuple[str, tuple[str, ...]], ...]
 """Rewrites in the order of their table, each with the layers that it changes."""
 
 # Milliseconds of a compilation as a rule of thumb, from which the number of trials follows: a clock would make the
-# result depend on the machine. One core of a server of 2023: KWS 15, AD 30, MobileNetV2 400.
-_MS_PER_LAYER, _BYTES_PER_MS = 1.0, 10_000
+# result depend on the machine. One core of a server of 2023: KWS 15, AD 40, MobileNetV2 450.
+_MS_PER_NODE, _BYTES_PER_MS = 0.5, 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Candidate:
 class Trials:
     """The candidates of one search.
 
-    work_ms  what all compilations together may take, see `_MS_PER_LAYER`; the first `least` are free of that limit
+    work_ms  what all compilations together may take, see `_MS_PER_NODE`; the first `least` are free of that limit
     """
 
     def __init__(self, graph: Graph, work_ms: float, least: int, progress: Progress) -> None:
@@ -59,7 +59,7 @@ class Trials:
         self._models: dict[Steps, tuple[Graph, Exported] | None] = {}
         self._tried: set[tuple[System, EthosuSchedule]] = set()
         weights = sum(const.type.size for const in graph.consts.values())
-        self.left = max(least, int(work_ms / (_MS_PER_LAYER * len(graph.nodes) + weights / _BYTES_PER_MS)))
+        self.left = max(least, int(work_ms / (_MS_PER_NODE * len(graph.nodes) + weights / _BYTES_PER_MS)))
 
     def run(self, asked: Sequence[tuple[System, EthosuSchedule]]) -> list[Candidate]:
         """The candidates of these schedules as far as the work allows; what is refused is left out with a note."""
