@@ -1,0 +1,114 @@
+"""Schedules tried: each compiled by Vela once, many in one process, with its figures and the cycles of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from codesign.backends.base import Progress
+from codesign.backends.ethosu.figures import Figures
+from codesign.backends.ethosu.layers import LayerTable, layer_table
+from codesign.backends.ethosu.rewrites import REWRITES, apply_rewrites
+from codesign.backends.ethosu.vela import Compiled, Job, Options, System, compile_models
+from codesign.errors import ToolError, UnsupportedError
+from codesign.export.tflite import Exported, export_tflite
+from codesign.ir.graph import Graph
+from codesign.schedule import EthosuSchedule
+
+Steps = tuple[tuple[str, tuple[str, ...]], ...]
+"""Rewrites in the order of their table, each with the layers that it changes."""
+
+# Milliseconds of a compilation as a rule of thumb, from which the number of trials follows: a clock would make the
+# result depend on the machine. One core of a server of 2023: KWS 15, AD 40, MobileNetV2 450.
+_MS_PER_NODE, _BYTES_PER_MS = 0.5, 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A schedule with what came of it.
+
+    exported  the model that Vela was given, compiled what it made of it
+    """
+
+    system: System
+    schedule: EthosuSchedule
+    exported: Exported
+    compiled: Compiled
+    figures: Figures
+
+    @cached_property
+    def layers(self) -> LayerTable:
+        """Vela's estimate for each node of the rewritten graph."""
+        return layer_table(self.compiled, self.system, self.exported.layers)
+
+
+class Trials:
+    """The candidates of one search.
+
+    work_ms  what all compilations together may take, see `_MS_PER_NODE`; the first `least` are free of that limit
+    """
+
+    def __init__(self, graph: Graph, work_ms: float, least: int, progress: Progress) -> None:
+        # Helper nodes of a rewrite have the origin of their layer: with that, cycles are told apart layer by layer.
+        self.graph = replace(graph, nodes=tuple(replace(node, origin=node.where) for node in graph.nodes))
+        self.candidates: list[Candidate] = []
+        self.notes: list[str] = []
+        self.refused: list[ToolError | UnsupportedError] = []
+        self._progress = progress
+        self._models: dict[Steps, tuple[Graph, Exported] | None] = {}
+        self._tried: set[tuple[System, EthosuSchedule]] = set()
+        weights = sum(const.type.size for const in graph.consts.values())
+        self.left = max(least, int(work_ms / (_MS_PER_NODE * len(graph.nodes) + weights / _BYTES_PER_MS)))
+
+    def run(self, asked: Sequence[tuple[System, EthosuSchedule]]) -> list[Candidate]:
+        """The candidates of these schedules as far as the work allows; what is refused is left out with a note."""
+        fresh: list[tuple[System, EthosuSchedule, Exported]] = []
+        for system, schedule in asked:
+            if len(fresh) < self.left and (system, schedule) not in self._tried:
+                self._tried.add((system, schedule))
+                exported = self._export(schedule.rewrites)
+                if exported is not None:
+                    fresh.append((system, schedule, exported))
+        self.left -= len(fresh)
+        jobs = [Job(e.content, system, Options(s.optimise, s.arena_limit, s.disabled)) for system, s, e in fresh]
+        made = []
+        for (system, schedule, exported), result in zip(fresh, compile_models(jobs, self._progress), strict=True):
+            if isinstance(result, ToolError):
+                self._drop(schedule, result)
+            else:
+                made.append(Candidate(system, schedule, exported, result, Figures.of(result, system)))
+        self.candidates += made
+        return made
+
+    def cycles(self, candidate: Candidate) -> Mapping[str, int]:
+        """Cycles by layer of the user's model."""
+        known = self._models[candidate.schedule.rewrites]
+        assert known is not None
+        found: dict[str, int] = {}
+        for layer in candidate.layers.layers:
+            where = known[0].node(layer.name).where
+            found[where] = found.get(where, 0) + layer.op_cycles
+        return found
+
+    def _export(self, steps: Steps) -> Exported | None:
+        if steps not in self._models:
+            try:
+                graph = apply_rewrites(self.graph, steps)
+                self._models[steps] = graph, export_tflite(graph)
+            except UnsupportedError as error:
+                self._models[steps] = None
+                self._drop(EthosuSchedule("", rewrites=steps), error)
+        known = self._models[steps]
+        return known[1] if known else None
+
+    def _drop(self, schedule: EthosuSchedule, error: ToolError | UnsupportedError) -> None:
+        self.refused.append(error)
+        what = ", ".join(f"{name} of {len(layers)}" for name, layers in schedule.rewrites) or "a schedule"
+        reason = str(error).splitlines()[0]
+        self.notes.append(f"left out: {what}, {schedule.optimise}: {reason}")
+
+
+def ordered(steps: Mapping[str, Sequence[str]]) -> Steps:
+    """Rewrites with their layers in the order of the table, without those that have none."""
+    return tuple((name, tuple(steps[name])) for name in REWRITES if steps.get(name))
