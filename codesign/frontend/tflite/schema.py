@@ -141,12 +141,13 @@ def read_model(path: Path) -> Model:
         found = "an empty file" if not content else "not a TensorFlow Lite file: the mark TFL3 is missing"
         raise InputError.at(where, found, allowed)
     try:
-        return _model(content)
+        return parse_model(content)
     except Damaged as error:
         raise InputError.at(where, f"truncated or corrupt: {error}", "a complete file", "convert it again") from error
 
 
-def _model(content: bytes) -> Model:
+def parse_model(content: bytes) -> Model:
+    """The model in the bytes of a file. Raises Damaged."""
     root = Table.root(content)
     if root.scalar(0, "I") != 3:
         raise Damaged(f"schema version {root.scalar(0, 'I')} instead of 3")
