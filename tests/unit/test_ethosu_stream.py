@@ -170,7 +170,7 @@ def test_addresses_of_formats_and_tiles() -> None:
 
 
 def test_memory_follows_constants_and_elements() -> None:
-    memory = Memory(bytes(range(64)), [256, 32])
+    memory = Memory(bytes(range(64)), [256, 32], 0x5800)
     memory.copy(Copy(0, Range(0, 16, 8), Range(2, 4, 8), False, True))
     assert memory.constants(Range(2, 5, 3), 0) == bytes([17, 18, 19])
     memory.copy(Copy(0, Range(0, 0, 32), Range(3, 0x5900, 32), True, True))

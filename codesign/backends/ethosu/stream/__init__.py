@@ -4,8 +4,8 @@
 transfers; `weights` and `scales` read what convolutions take from memory.
 """
 
-from codesign.backends.ethosu.stream.decoder import Stream, decode
+from codesign.backends.ethosu.stream.decoder import Stream, decode, events
 from codesign.backends.ethosu.stream.errors import StreamError
 from codesign.backends.ethosu.stream.payload import Device, Payload, read_payload
 
-__all__ = ["Device", "Payload", "Stream", "StreamError", "decode", "read_payload"]
+__all__ = ["Device", "Payload", "Stream", "StreamError", "decode", "events", "read_payload"]

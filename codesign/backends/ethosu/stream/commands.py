@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from codesign.backends.ethosu.stream.errors import StreamError
 from codesign.backends.ethosu.stream.payload import Payload
-from codesign.backends.ethosu.stream.registers import FIELDS, OPERATIONS, REGISTERS, WIDE
+from codesign.backends.ethosu.stream.registers import FIELDS, OPERATIONS, PARAMETERS, REGISTERS, WIDE, mask
 
 _NUMBER, _FORM, _PARAMETER = 0x3FF, 0xC000, 16
 
@@ -30,25 +30,40 @@ class Command:
 
 def commands(payload: Payload) -> Iterator[Command]:
     """The commands of a payload in order. Raises StreamError for a number that the device does not have."""
-    registers = REGISTERS[payload.device.family]
+    family = payload.device.family
+    registers = REGISTERS[family]
     words = payload.words.tolist()
     place = 0
     while place < len(words):
         word, offset = words[place], 4 * place
         number, form = word & _NUMBER, word & _FORM
         if form == WIDE:
-            name = registers.get(number | WIDE)
+            number |= WIDE
+            name = registers.get(number)
             if name is None or place + 1 == len(words):
-                raise StreamError.at(at(offset), f"the word {word:#010x}", f"a command of {payload.device.family}")
-            yield Command(offset, False, name, (word >> _PARAMETER) << 32 | words[place + 1])
+                raise StreamError.at(at(offset), f"the word {word:#010x}", f"a command of {family}")
+            yield _checked(Command(offset, False, name, (word >> _PARAMETER) << 32 | words[place + 1]), number, family)
             place += 2
             continue
         starts = number < 0x100
         name = (OPERATIONS if starts else registers).get(number)
         if name is None or form:
-            raise StreamError.at(at(offset), f"the word {word:#010x}", f"a command of {payload.device.family}")
-        yield Command(offset, starts, name, word >> _PARAMETER)
+            raise StreamError.at(at(offset), f"the word {word:#010x}", f"a command of {family}")
+        yield _checked(Command(offset, starts, name, word >> _PARAMETER), number, family)
         place += 1
+
+
+def _checked(command: Command, number: int, family: str) -> Command:
+    """The command; StreamError for one with bits that mean nothing."""
+    if command.starts:
+        allowed = (1 << PARAMETERS[command.name]) - 1
+        if command.name == "CONV" and family == "ethos-u85":
+            allowed = 1
+    else:
+        allowed = mask(family, command.name, number)
+    if command.value & ~allowed:
+        raise StreamError.at(at(command.offset), f"{command.name} {command.value:#x}", f"bits of {allowed:#x}")
+    return command
 
 
 def at(offset: int) -> str:

@@ -32,9 +32,11 @@ class Memory:
 
     read_only  the constants, region 0
     sizes      bytes of the other regions, from region 1 on
+    tables     where the memory of the look-up tables is, as transfers address it
     """
 
-    def __init__(self, read_only: bytes, sizes: Sequence[int]) -> None:
+    def __init__(self, read_only: bytes, sizes: Sequence[int], tables: int = 0) -> None:
+        self._table_start = tables
         self._constants = np.frombuffer(read_only, dtype=np.uint8)
         self._regions = [-1 - np.arange(len(read_only), dtype=np.int64)]
         self._regions += [np.zeros(size, dtype=np.int64) for size in sizes]
@@ -47,9 +49,11 @@ class Memory:
             raise StreamError.at(at(copy.offset), "a transfer in several dimensions", "a run of bytes")
         labels = self._slice(copy.source, copy.offset)
         if copy.to_table:
-            # The tables lie at the end of the shared buffer (U55, U65), whose size is a multiple of theirs.
-            places = (copy.target.address + np.arange(len(labels))) % _TABLE_MEMORY
-            self._tables[places] = labels
+            start = copy.target.address - self._table_start
+            if start < 0 or start + len(labels) > _TABLE_MEMORY:
+                place = f"{len(labels)} bytes at {copy.target.address:#x}"
+                raise StreamError.at(at(copy.offset), place, "within the memory of the look-up tables")
+            self._tables[start : start + len(labels)] = labels
         else:
             self._slice(copy.target, copy.offset)[:] = labels
 
@@ -99,13 +103,14 @@ class Memory:
         for byte in range(fm.bytes):
             region[addresses + byte] = labels
 
-    def place(self, region: int, address: int, labels: IntArray, offset: int = 0) -> None:
-        """Label elements of one byte, in row-major order from `address` on: the inputs of a program."""
-        self._slice(Range(region, address, labels.size), offset)[:] = labels.reshape(-1)
+    def place(self, region: int, address: int, labels: IntArray, width: int) -> None:
+        """Label elements of `width` bytes, in row-major order from `address` on: an input of a program."""
+        self._slice(Range(region, address, labels.size * width), 0)[:] = labels.reshape(-1).repeat(width)
 
-    def look(self, region: int, address: int, count: int, offset: int = 0) -> IntArray:
-        """The labels of bytes, in order: the outputs of a program."""
-        return self._slice(Range(region, address, count), offset).copy()
+    def look(self, region: int, address: int, count: int, width: int) -> IntArray:
+        """The labels of elements of `width` bytes, in order: an output of a program; MIXED for a broken one."""
+        rows = self._slice(Range(region, address, count * width), 0).reshape(count, width)
+        return np.where((rows == rows[:, :1]).all(axis=1), rows[:, 0], MIXED)
 
     def _slice(self, found: Range, offset: int) -> IntArray:
         if found.region >= len(self._regions):

@@ -169,14 +169,15 @@ class Activation:
 
     function  the device's number for it
     table     slot of the look-up table in its memory, of 256 bytes each; None without one
-    clips     whether there is a limit at all (U85)
+    bits      the limits are within a signed number of so many bits, -8: unsigned, 0: within the type of the result;
+              None: there are none
     """
 
     function: int
     table: int | None
     minimum: int
     maximum: int
-    clips: bool = True
+    bits: int | None = 0
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,11 @@ class Device:
     architecture: tuple[int, int, int]
 
     @property
+    def tables(self) -> int:
+        """Where the memory of the look-up tables is: the last 2 KiB of each core's shared buffer, on U85 at 0."""
+        return 0 if self.family == "ethos-u85" else 1024 * self.shram_kib // self.cores - 2048
+
+    @property
     def name(self) -> str:
         """As Vela calls the accelerator."""
         return f"{self.family}-{self.macs}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codesign.backends.ethosu.stream.errors import StreamError
 from codesign.ir.types import IntArray
 
 _BYTES = 10
@@ -27,7 +28,7 @@ class Records:
 
 
 def read_records(data: bytes, family: str, accumulator: int) -> Records:
-    """The records in `data`; bytes behind the last whole one are padding."""
+    """The records in `data`; bytes behind the last whole one are padding. StreamError for bits that mean nothing."""
     count = len(data) // _BYTES
     rows = np.frombuffer(data, dtype=np.uint8, count=count * _BYTES).reshape(count, _BYTES).astype(np.int64)
     bias_bytes = 5 if family != "ethos-u85" else 4 if accumulator == 32 else 6
@@ -35,7 +36,9 @@ def read_records(data: bytes, family: str, accumulator: int) -> Records:
     bias = _number(rows[:, :bias_bytes])
     bits = 8 * bias_bytes
     bias -= (bias >> (bits - 1)) << bits
-    return Records(bias, _number(rows[:, bias_bytes:scale_end]), rows[:, scale_end] & 0x3F)
+    if (rows[:, scale_end:] >> 6).any() or rows[:, scale_end + 1 :].any():
+        raise StreamError.at("biases and scales", "bits behind a shift", "0 there")
+    return Records(bias, _number(rows[:, bias_bytes:scale_end]), rows[:, scale_end])
 
 
 def join_cores(parts: list[Records], outputs: int) -> Records | None:

@@ -88,6 +88,8 @@ _U55_FIELDS: Mapping[str, Fields] = {
     "OFM_PRECISION": {**_OUTPUT, "rounding": (14, 2)},
     "ACTIVATION": {"function": (0, 12), "clip_range": (12, 4)},
     "IFM2_BROADCAST": {"height": (0, 1), "width": (1, 1), "depth": (2, 1), "swapped": (6, 1), "scalar": (7, 1)},
+    "IFM_UPSCALE": {"mode": (0, 2)},
+    "ACC_FORMAT": {"format": (0, 2)},
 }
 
 _U85_FIELDS: Mapping[str, Fields] = {
@@ -103,9 +105,19 @@ _U85_FIELDS: Mapping[str, Fields] = {
     "ACTIVATION": {"function": (0, 5), "table": (5, 3), "clip_range": (12, 4)},
     "IFM_BROADCAST": {"height": (0, 1), "width": (1, 1), "depth": (2, 1), "scalar": (3, 1)},
     "IFM2_BROADCAST": {"height": (0, 1), "width": (1, 1), "depth": (2, 1), "scalar": (3, 1)},
+    "IFM_UPSCALE": {"mode": (0, 2)},
     "WEIGHT_FORMAT": {"fast": (0, 4), "sparse": (4, 4)},
     "ACC_FORMAT": {"format": (0, 2), "input": (4, 2), "output": (6, 1), "microblock": (8, 3)},
 }
+
+_ADDRESS = {"ethos-u55": 32, "ethos-u65": 40, "ethos-u85": 40}
+_LENGTHS = ("_LENGTH", "_LEN", "_SCALAR")
+
+PARAMETERS: Mapping[str, int] = {
+    "STOP": 16, "IRQ": 16, "CONV": 0, "DEPTHWISE": 0, "POOL": 3, "ELEMENTWISE": 6, "RESIZE": 2, "DMA_START": 0,
+    "DMA_WAIT": 4, "KERNEL_WAIT": 4, "PMU_MASK": 16,
+}  # fmt: skip
+"""Bits that the parameter of an operation has; on U85 CONV has one: the weights are the second input."""
 
 FIELDS: Mapping[str, Mapping[str, Fields]] = {
     "ethos-u55": _U55_FIELDS,
@@ -113,3 +125,13 @@ FIELDS: Mapping[str, Mapping[str, Fields]] = {
     "ethos-u85": _U85_FIELDS,
 }
 """Family -> register -> its fields."""
+
+
+def mask(family: str, name: str, number: int) -> int:
+    """The bits of a register that mean something; the others must be 0."""
+    fields = FIELDS[family].get(name)
+    if fields is not None:
+        return sum(((1 << bits) - 1) << low for low, bits in fields.values())
+    if not number & WIDE:
+        return 0xFFFF
+    return (1 << (32 if name.endswith(_LENGTHS) else 48 if name.endswith("_STEP") else _ADDRESS[family])) - 1
