@@ -1,0 +1,217 @@
+"""The audit: every event of every command stream in order, against the golden graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from codesign.backends.ethosu.audit.arithmetic import Unknown
+from codesign.backends.ethosu.audit.convolution import audit_convolution
+from codesign.backends.ethosu.audit.flow import Flow, is_open
+from codesign.backends.ethosu.audit.golden import Golden
+from codesign.backends.ethosu.audit.mean import audit_mean
+from codesign.backends.ethosu.audit.pointwise import audit_copy, audit_pointwise
+from codesign.backends.ethosu.audit.pooling import audit_pooling
+from codesign.backends.ethosu.audit.program import Program, programs
+from codesign.backends.ethosu.audit.result import Audit, LayerAudit, Row, Verdict, worst
+from codesign.backends.ethosu.audit.softmax import audit_softmax
+from codesign.backends.ethosu.audit.step import Found, Step
+from codesign.backends.ethosu.stream import Device, StreamError, events, read_payload
+from codesign.backends.ethosu.stream.memory import Memory
+from codesign.backends.ethosu.stream.operations import Copy, Kind, Operation
+from codesign.backends.ethosu.vela import Compiled
+from codesign.frontend.imported import Imported
+from codesign.frontend.tflite.schema import Model
+from codesign.ir.types import IntArray
+
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+_POINTWISE = ("ADD", "SUB", "MUL", "LOGISTIC", "TANH", "HARD_SWISH", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1")
+
+
+def audit(compiled: Compiled, model: Model, imported: Imported) -> Audit:
+    """Compare a compiled model with the golden graph of the model that Vela was given.
+
+    imported  what `import_tflite` made of `model`
+
+    The compiler's database says which operator an operation belongs to; every number comes from the stream and the
+    constants. Raises nothing: what cannot be decoded differs.
+    """
+    walk = _Walk(Golden(model, imported), _Database(compiled))
+    try:
+        found = programs(compiled.model, walk.golden)
+        for program in found:
+            walk.run(program)
+    except StreamError as error:
+        walk.program.append((Verdict.DIFFERS, str(error)))
+    return walk.result()
+
+
+class _Database:
+    """The compiler's database: the operators of the model that the operation at an offset computes.
+
+    rewritten  operators that are computed by operations of several kinds
+    last       the offset of the last operation that ends with an operator: the one that computes its result
+    """
+
+    def __init__(self, compiled: Compiled) -> None:
+        sources = {row["id"]: int(row["ext_key"]) for row in compiled.table("source") if row["ext_key"].isdigit()}
+        operators = {r["id"]: sources[r["source_id"]] for r in compiled.table("perf") if r["source_id"] in sources}
+        queue = {int(row["offset"]): row["scheduled_id"] for row in compiled.table("queue")}
+        fused: dict[str, list[str]] = {operation: [operation] for operation in queue.values()}
+        current: dict[str, str] = {}  # the operation of a group that the next member is fused to
+        for row in compiled.table("group"):
+            group, member = row["group_id"], row["id"]
+            if member in fused:
+                current[group] = member
+            else:
+                fused.setdefault(current.get(group, group), []).append(member)
+        self.operators: Mapping[int, tuple[int, ...]] = {
+            offset: tuple(dict.fromkeys(operators[i] for i in fused[operation] if i in operators))
+            for offset, operation in queue.items()
+        }
+        compiled_as: dict[int, set[str]] = {}
+        names = {row["id"]: row["operator"] for row in compiled.table("perf")}
+        for offset, operation in queue.items():
+            for operator in self.operators[offset][:1]:
+                compiled_as.setdefault(operator, set()).add(names[operation])
+        self.rewritten = {k for k, found in compiled_as.items() if len(found) > 1}
+        self.last = {operators[-1]: offset for offset, operators in sorted(self.operators.items()) if operators}
+
+
+@dataclass(eq=False)
+class _Walk:
+    golden: Golden
+    database: _Database
+    rows: list[Row] = field(default_factory=list)
+    program: list[tuple[Verdict, str]] = field(default_factory=list)
+    covered: dict[int, IntArray] = field(default_factory=dict)
+    channels: dict[tuple[int, int], int] = field(default_factory=dict)
+    by_layer: dict[int, list[Row]] = field(default_factory=dict)
+
+    def run(self, program: Program) -> None:
+        """One custom operator of the compiled model. Raises StreamError for a stream that cannot be decoded."""
+        payload = read_payload(program.payload)
+        memory = Memory(program.read_only, program.sizes, payload.device.tables)
+        flow = Flow(self.golden, memory)
+        for tensor, address in program.inputs:
+            memory.place(1, address, flow.labels(tensor), self._width(tensor))
+        done = -1
+        try:
+            for event in events(payload):
+                if isinstance(event, Copy):
+                    memory.copy(event)
+                elif isinstance(event, Operation):
+                    self._operation(event, payload.device, flow)
+                    done = event.offset
+        except StreamError as error:
+            self.program.append((Verdict.DIFFERS, f"{self._next_layer(done)}: {error}"))
+            return
+        for tensor, address in program.outputs:
+            labels = flow.labels(tensor).reshape(-1)
+            found = memory.look(1, address, labels.size, self._width(tensor))
+            if (found != labels).any() and not is_open(found):
+                wrong = int((found != labels).sum())
+                name = self.golden.model.tensors[tensor].where
+                text = f"{name}: {wrong} of {labels.size} elements of the output are not where the model has it"
+                self.program.append((Verdict.DIFFERS, text))
+
+    def _width(self, tensor: int) -> int:
+        """Bytes of an element."""
+        return np.dtype(self.golden.model.tensors[tensor].kind).itemsize
+
+    def _next_layer(self, offset: int) -> str:
+        """The layer that the next operation behind an offset belongs to: where the stream is damaged."""
+        after = [o for o in sorted(self.database.operators) if o > offset and self.database.operators[o]]
+        return self.golden.where(self.database.operators[after[0]][0]) if after else "behind the last layer"
+
+    def _operation(self, op: Operation, device: Device, flow: Flow) -> None:
+        operators = self.database.operators.get(op.offset, ())
+        if not operators:
+            flow.memory.write(op.ofm, flow.fresh(op.ofm.shape), op.offset)
+            found = ("the compiler's database names no operator for it",)
+            self.rows.append(Row(self._next_layer(op.offset), "", op.kind.value, op.offset, Verdict.OPEN, found))
+            return
+        step = Step(op, operators, self.golden, flow, device, self.covered, self.channels)
+        if op.activation.table is None and op.activation.function:
+            step.differs("an activation function of the NPU's own")
+        try:
+            _dispatch(step, operators[0] in self.database.rewritten)
+        except Found as found:
+            step.findings.append((found.verdict, found.text))
+            step.write_rest(self.database.last[operators[-1]] == op.offset)
+        except Unknown as unknown:
+            step.findings.append((Verdict.OPEN, str(unknown)))
+            step.write_rest(self.database.last[operators[-1]] == op.offset)
+        except StreamError as error:
+            step.findings.append((Verdict.DIFFERS, str(error)))
+        texts = tuple(text for _, text in step.findings) or (step.compared,)
+        names = " + ".join(self.golden.operator(k).name for k in operators)
+        row = Row(
+            self.golden.where(operators[-1]), names, op.kind.value, op.offset, step.verdict, texts, step.differing
+        )
+        self.rows.append(row)
+        for operator in operators:
+            self.by_layer.setdefault(operator, []).append(row)
+
+    def result(self) -> Audit:
+        """The rows, and a line for every operator of the model."""
+        layers = tuple(self._layer(k) for k in range(len(self.golden.model.operators)))
+        return Audit(tuple(self.rows), layers, tuple(self.program))
+
+    def _layer(self, operator: int) -> LayerAudit:
+        rows = self.by_layer.get(operator, [])
+        name, kind = self.golden.where(operator), self.golden.operator(operator).name
+        constants = self.golden.constants(operator)
+        if not rows:
+            return LayerAudit(name, kind, *self._without(operator), constants, 0, 0)
+        verdict = worst([row.verdict for row in rows])
+        findings = []
+        if verdict is Verdict.PROVED:
+            findings = self._uncovered(operator)
+            verdict = Verdict.DIFFERS if findings else verdict
+        differing = min(constants, sum(row.differing for row in rows))
+        return LayerAudit(name, kind, verdict, tuple(findings), constants, differing, len(rows))
+
+    def _uncovered(self, operator: int) -> list[str]:
+        tensor = self.golden.operator(operator).outputs[0]
+        count = self.covered.get(tensor)
+        if count is None or (count == 1).all():
+            return []
+        never, twice = int((count == 0).sum()), int((count > 1).sum())
+        return [f"{never} of {count.size} elements are never computed, {twice} more than once"]
+
+    def _without(self, operator: int) -> tuple[Verdict, tuple[str, ...]]:
+        """Verdict and finding of an operator that no operation computes."""
+        op = self.golden.operator(operator)
+        if op.outputs and all(self._moves(t) for t in op.outputs):
+            return Verdict.PROVED, ("needs no operation: what reads it was compared with where its values are",)
+        return Verdict.OPEN, ("left to the CPU",)
+
+    def _moves(self, tensor: int) -> bool:
+        return Flow(self.golden, Memory(b"", [])).moves(tensor)
+
+
+def _dispatch(step: Step, rewritten: bool) -> None:
+    """Compare an operation as its first operator demands."""
+    name = step.golden.operator(step.operators[0]).name
+    if step.op.moved:
+        raise Found(Verdict.OPEN, "a result that is transposed or reversed on its way to memory")
+    if rewritten and name in (*_CONVOLUTIONS, *_POOLS, *_POINTWISE):
+        raise Found(Verdict.OPEN, f"{name} is computed by operations of several kinds, which are not compared")
+    if name in _CONVOLUTIONS and step.op.kind in (Kind.CONVOLUTION, Kind.DEPTHWISE):
+        audit_convolution(step)
+    elif name in _POOLS and step.op.kind is Kind.POOLING:
+        audit_pooling(step)
+    elif step.flow.moves(step.result):
+        audit_copy(step)
+    elif name in _POINTWISE:
+        audit_pointwise(step)
+    elif name == "MEAN":
+        audit_mean(step)
+    elif name == "SOFTMAX":
+        audit_softmax(step)
+    else:
+        raise Found(Verdict.OPEN, f"{name} is computed by operations of its own, which are not compared")

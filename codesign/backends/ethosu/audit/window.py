@@ -1,0 +1,88 @@
+"""Where in its tensors an operation with a window is: the rows and columns that it reads say which it computes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from codesign.backends.ethosu.audit.result import Verdict
+from codesign.backends.ethosu.audit.step import Found, Step
+from codesign.ir.ops.base import Padding
+from codesign.ir.types import IntArray
+
+NO_BOX = "what it reads is no box of its input: an address, a stride or a shape differs"
+
+
+class Window(Protocol):
+    """What convolutions and poolings of the graph have in common."""
+
+    @property
+    def stride(self) -> tuple[int, int]: ...
+    @property
+    def padding(self) -> Padding: ...
+
+
+def locate(step: Step, op: Window, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[IntArray, int]:
+    """(row-major pixel of the result for each (row, column) of the operation, first input channel).
+
+    Compares kernel, stride, dilation and padding with those of the graph; the padding of an operation that computes
+    only some rows is what is left of the graph's there. Found where the operation reads no box of its input.
+    """
+    found = step.op.kernel
+    assert found is not None
+    step.expect("upscaling", step.op.upscale, 0)
+    step.expect("kernel", (found.height, found.width), kernel)
+    steps = [(found.stride_y, op.stride[0]), (found.stride_x, op.stride[1])]
+    moving = [pair for pair, size in zip(steps, step.op.ofm.shape, strict=False) if size > 1]
+    step.expect("stride", tuple(ours for ours, _ in moving), tuple(theirs for _, theirs in moving))
+    step.expect(
+        "dilation", tuple(_dilations(found.dilation_y, found.dilation_x, kernel)), _dilations(*dilation, kernel)
+    )
+    tensor = _input(step)
+    step.expect_type("input", step.op.ifm, tensor)
+    corner = step.flow.box(step.read(step.op.ifm), tensor)
+    if corner is None:
+        raise Found(Verdict.DIFFERS, NO_BOX)
+    height, width, _ = _image(step.golden.shape(tensor))
+    rows, columns, _ = _image(step.golden.shape(step.first))
+    top, left, bottom, right = step.op.padding
+    starts = []
+    for axis, (size, place, before, after) in enumerate(
+        ((height, corner[0], top, bottom), (width, corner[1], left, right))
+    ):
+        computed = step.op.ofm.shape[axis]
+        ahead = op.padding[axis]
+        start = place - before + ahead
+        if start % op.stride[axis]:
+            raise Found(Verdict.DIFFERS, f"{_AXES[axis]} {place} of its input are no start of a window")
+        start //= op.stride[axis]
+        if start < 0:
+            raise Found(Verdict.DIFFERS, f"padding {step.op.padding} instead of at most {op.padding}")
+        end = (start + computed - 1) * op.stride[axis] - ahead + (kernel[axis] - 1) * dilation[axis] + 1
+        names = ("top", "bottom") if axis == 0 else ("left", "right")
+        step.expect(f"padding at the {names[0]}", before, max(0, ahead - start * op.stride[axis]))
+        step.expect(f"padding at the {names[1]}", after, max(0, end - size))
+        if start + computed > (rows, columns)[axis]:
+            raise Found(Verdict.DIFFERS, f"{computed} {_AXES[axis]} from {start} on of {(rows, columns)[axis]}")
+        starts.append(start)
+    y = starts[0] + np.arange(step.op.ofm.shape[0])
+    x = starts[1] + np.arange(step.op.ofm.shape[1])
+    return y[:, None] * columns + x, corner[2]
+
+
+_AXES = ("rows", "columns")
+
+
+def _dilations(y: int, x: int, kernel: tuple[int, int]) -> tuple[int, int]:
+    """The dilation, 1 along an axis with a single tap."""
+    return y if kernel[0] > 1 else 1, x if kernel[1] > 1 else 1
+
+
+def _input(step: Step) -> int:
+    return step.golden.ends(step.golden.nodes(step.first))[0]
+
+
+def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    height, width, channels = (1,) * (3 - len(shape)) + shape
+    return height, width, channels
