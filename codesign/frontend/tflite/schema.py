@@ -151,11 +151,7 @@ def read_model(path: Path) -> Model:
 
 
 def parse_model(content: bytes) -> Model:
-<<<<<<< HEAD
     """The model of a file's bytes. Raises Damaged for what leads out of them."""
-=======
-    """The model in the bytes of a file. Raises Damaged."""
->>>>>>> fd65e9e5f9aebdb9b9fa300b3920e89ac0bae000
     root = Table.root(content)
     if root.scalar(0, "I") != 3:
         raise Damaged(f"schema version {root.scalar(0, 'I')} instead of 3")
