@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
+from codesign.backends.ethosu.audit import audit
 from codesign.backends.ethosu.constraints import refusals
 from codesign.backends.ethosu.cpu import OffNpu, off_npu
 from codesign.backends.ethosu.deliverable import write_deliverable
@@ -20,13 +21,16 @@ from codesign.backends.ethosu.memory import memory_problems
 from codesign.backends.ethosu.product import (
     Product,
     Source,
-    figures,
+    canonical,
+    metrics_of,
     product,
     read_source,
+    rewritten,
     source,
     stored,
     write_source,
 )
+from codesign.backends.ethosu.search import search
 from codesign.backends.ethosu.vela import Family, System
 from codesign.builddir import write_json
 from codesign.errors import (
@@ -66,24 +70,32 @@ class EthosuBackend:
         self, graph: Graph, target: Target, objective: Objective | None, requirements: Sequence[Requirement],
         progress: Progress,
     ) -> EthosuSchedule:  # fmt: skip
-        raise_all(UnsupportedError, _refused(graph, _system(target).family))
-        return EthosuSchedule(_system(target).memory_mode)
+        """The best schedule that Vela's estimates find; see search.py. A .tosa file is left as it is."""
+        system = _system(target)
+        raise_all(UnsupportedError, _refused(graph, system.family))
+        if source(graph, system.family).tflite is None:
+            return EthosuSchedule(system.memory_mode)
+        plan = search(graph, system.memory_modes(), objective, requirements, target.limits, progress)
+        return plan.chosen.schedule
 
     def schedule_data(self, schedule: EthosuSchedule) -> dict[str, Any]:
         return schedule.to_data()
 
     def read_schedule(self, data: Mapping[str, Any], graph: Graph) -> EthosuSchedule:
-        return EthosuSchedule.from_data(data)
+        """A schedule from plain data; raises InputError for what is wrong, rewrites of unknown layers included."""
+        schedule = EthosuSchedule.from_data(data)
+        rewritten(graph, schedule)
+        return schedule
 
     def estimate(self, graph: Graph, schedule: EthosuSchedule, target: Target) -> Report:
         """Vela's own estimates, basis TOOL: not measured, and comparable only within one system and memory mode."""
         made = product(graph, schedule, _system(target))
-        metrics, notes = figures(made.compiled, target.clock_hz), []
+        metrics, notes = metrics_of(made), _against_default(made, schedule, _system(target))
         outside = _outside(made)
         if outside is not None and outside.operators:
             metrics.append(Metric("cpu_cycles", outside.cpu_cycles, "CPU cycle", Basis.MODEL))
         if outside is not None:
-            notes = [str(part) for part in (*outside.operators, *outside.copies)]
+            notes += [str(part) for part in (*outside.operators, *outside.copies)]
         return Report(target.name, metrics, schedule=schedule.to_data(), notes=notes)
 
     def build(
@@ -98,6 +110,7 @@ class EthosuBackend:
         raise_all(RequirementError, memory_problems(target, made.compiled.performance))
         write_source(made.source, out)
         verification, notes = _verify(made.source, graph, progress)
+        notes += _audit(made, out)
         _deliver(made, graph, out)
         outside = _outside(made)
         if outside is not None:
@@ -152,34 +165,40 @@ def _outside(made: Product) -> OffNpu | None:
 
 
 def _verify(given: Source, graph: Graph, progress: Progress) -> tuple[Comparison | None, tuple[str, ...]]:
-    """The model that Vela was given, in its format's reference interpreter, against the golden evaluation."""
-    from codesign.build import example_feeds
+    """The model that Vela was given, in its format's reference interpreter, against the golden evaluation.
+
+    Outputs are compared with those of the user's graph, all other tensors with the graph that was exported.
+    """
+    from codesign.build import compare, example_feeds
 
     frames = comparable_frames(graph)
     feeds = example_feeds(graph, frames)
+    golden = graph.evaluate(*feeds)
     unproved = "the command stream itself has not run"
+    version = litert_version()
+    if given.tflite is not None and not version:
+        return None, (f"not compared with LiteRT's reference kernels, which are not installed; {INSTALL}",)
     if given.tflite is None:
         outputs = _reference(given, graph, feeds, progress)
-        golden = graph.evaluate(*feeds)
-        wrong = [p.name for p, o, g in zip(graph.outputs, outputs, golden, strict=True) if (o != g).any()]
-        raise_all(MismatchError, [Diagnostic(f"output {name}", "differs from golden") for name in wrong])
         layers = ", ".join(dict.fromkeys(d.where for d in given.inexact))
         note = f"as .tosa, since TFLite has no exact form of {layers}; TOSA's reference model runs it to equal outputs"
-        return Comparison("golden", frames, 0, 0.0), (f"{note}; {unproved}",)
-    version = litert_version()
-    if not version:
-        return None, (f"not compared with LiteRT's reference kernels, which are not installed; {INSTALL}",)
-    rows = differences(given.tflite, graph, feeds, progress)
-    raise_all(
-        MismatchError,
-        [
-            Diagnostic(_where(graph, row.name), f"{row.mismatches} of {row.elements} elements differ from golden")
-            for row in rows
-            if row.mismatches
-        ],
-    )
-    note = f"LiteRT {version}'s reference kernels run the model that Vela was given: {len(rows)} tensors equal"
-    return Comparison("golden", frames, 0, 0.0), (f"{note} on {frames} frames; {unproved}",)
+    else:
+        rows = differences(given.tflite, given.graph, feeds, progress)
+        raise_all(
+            MismatchError,
+            [
+                Diagnostic(_where(given.graph, row.name), f"{row.mismatches} of {row.elements} elements differ")
+                for row in rows
+                if row.mismatches
+            ],
+        )
+        outputs = given.graph.evaluate(*feeds)
+        note = f"LiteRT {version}'s reference kernels run the model that Vela was given: {len(rows)} tensors equal"
+        note = f"{note} on {frames} frames"
+    found = compare(golden, outputs, "golden")
+    if found.mismatches:
+        raise MismatchError.at("outputs", f"{found.mismatches} elements differ from the golden evaluation")
+    return found, (f"{note}; {unproved}",)
 
 
 def _reference(given: Source, graph: Graph, feeds: Sequence[IntArray], progress: Progress) -> list[IntArray]:
@@ -192,6 +211,32 @@ def _reference(given: Source, graph: Graph, feeds: Sequence[IntArray], progress:
     if not litert_version():
         raise ToolError.at("LiteRT", "not installed, needed to run the model that Vela was given", hint=INSTALL)
     return run_reference(given.tflite, feeds, progress)
+
+
+def _audit(made: Product, out: Path) -> tuple[str, ...]:
+    """Compare every constant and operation of the command stream with the golden graph; all findings in audit.json."""
+    given = made.source.tflite
+    if given is None:
+        return ("the command stream is not audited: of a .tosa file the audit cannot tell which operations are whose",)
+    found = audit(made.compiled, parse_model(given.content), canonical(given))
+    write_json(out / "audit.json", found.to_data())
+    raise_all(MismatchError, [Diagnostic("command stream", text) for text in found.differences])
+    return (f"audit of the command stream: {found.summary()}",)
+
+
+def _against_default(made: Product, schedule: EthosuSchedule, system: System) -> list[str]:
+    """What the schedule gained, as Vela sees it, and where its figures are not comparable."""
+    notes = []
+    default = EthosuSchedule(system.memory_mode)
+    if made.default is not None and schedule != default:
+        before, after = (m.performance["totalCycles"] for m in (made.default, made.compiled))
+        notes.append(
+            f"Vela's default schedule: {before:,} cycles; this one: {after:,} ({after / max(before, 1) - 1:+.1%})"
+        )
+    if schedule.memory_mode != system.memory_mode:
+        text = f"memory mode {schedule.memory_mode} instead of the target's {system.memory_mode}"
+        notes.append(f"{text}: Vela's cycles are not comparable between the two")
+    return notes
 
 
 def _where(graph: Graph, name: str) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codesign.backends.base import Objective, Requirement
+from codesign.backends.ethosu.memory import memory_use
 from codesign.backends.ethosu.vela import Compiled, System
-from codesign.errors import InputError
 
-_FLASH = ("OffChipFlash", "OnChipFlash")
 _BYTES = ("sram_bytes", "flash_bytes", "dram_bytes")
 
 
@@ -31,11 +30,10 @@ class Figures:
 
     @classmethod
     def of(cls, compiled: Compiled, system: System) -> Figures:
-        """The figures of a compiled model. Raises InputError for a system without a clock."""
-        peaks = {name: use["peak_bytes"] for name, use in compiled.performance["memories"].items()}
-        cycles = compiled.performance["totalCycles"]
-        flash = sum(peaks.get(name, 0) for name in _FLASH)
-        return cls(cycles, peaks.get("Sram", 0), flash, peaks.get("Dram", 0), clock_hz(system))
+        """The figures of a compiled model."""
+        used = memory_use(compiled.performance)
+        sram, flash, dram = (used.get(name, 0) for name in _BYTES)
+        return cls(compiled.performance["totalCycles"], sram, flash, dram, system.clock_hz())
 
     @property
     def latency_ns(self) -> float:
@@ -75,16 +73,3 @@ def missed_by(requirement: Requirement, figures: Figures) -> float:
 def bounds(requirements: Sequence[Requirement], limits: Mapping[str, int]) -> list[Requirement]:
     """The requirements, and the target's limits on memory as requirements of their own."""
     return [*requirements, *(Requirement(name, "<=", limits[name]) for name in _BYTES if name in limits)]
-
-
-def clock_hz(system: System) -> float:
-    """The clock of the NPU: core_clock of the system's section. Raises InputError."""
-    section = f"System_Config.{system.system_config}"
-    text = system.parser().get(section, "core_clock", fallback="")
-    try:
-        clock = float(text)
-    except ValueError:
-        clock = 0.0
-    if not clock > 0:
-        raise InputError.at("vela.ini", f"core_clock of {section} is {text!r}", "a number of hertz above 0")
-    return clock

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from codesign.backends.ethosu.figures import Figures
 from codesign.backends.ethosu.memory import memory_use
+from codesign.backends.ethosu.rewrites import apply_rewrites
 from codesign.backends.ethosu.vela import Compiled, Family, Job, Options, System, compile_models
 from codesign.builddir import read_json, write_json
 from codesign.errors import Diagnostic, InputError, ToolError, UnsupportedError, raise_all
@@ -28,10 +30,12 @@ from codesign.schedule import EthosuSchedule
 class Source:
     """The model for Vela. tflite: how it was exported; None: it is a .tosa file, because TFLite has no exact form.
 
+    graph    what was exported: the user's graph, or what a schedule's rewrites made of it
     layers   for every operator of the file the user's name of its layer
     inexact  what TFLite could not hold, layer by layer; empty for a .tflite file
     """
 
+    graph: Graph
     content: bytes
     layers: tuple[str, ...]
     tflite: Exported | None
@@ -46,13 +50,15 @@ class Source:
 class Product:
     """source: what Vela was given; compiled: for an interpreter; raw: for the driver alone, or None.
 
-    system  the accelerator with the memory mode of the schedule
+    system   the accelerator with the memory mode of the schedule
+    default  what Vela makes of the graph as it is, with the target's memory mode and its own options
     """
 
     source: Source
     system: System
     compiled: Compiled
     raw: Compiled | None
+    default: Compiled | None
 
 
 _TFLITE, _TOSA, _ENDS = "source.tflite", "source.tosa", "source.json"
@@ -76,14 +82,14 @@ def read_source(directory: Path, graph: Graph) -> Source:
         hint = "codesign compile makes a new one"
         raise InputError.at(str(path), f"cannot be read: {error.strerror}", hint=hint) from error
     if not tflite:
-        return Source(content, (), None)
+        return Source(graph, content, (), None)
     offsets = read_json(directory / _ENDS)
     try:
         inputs, outputs = (tuple(int(n) for n in offsets[key]) for key in ("inputs", "outputs"))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError.at(str(directory / _ENDS), f"damaged: {error}", hint="codesign compile") from error
     shapes = tuple(graph.type(port.name).shape for port in graph.outputs)
-    return Source(content, (), Exported(content, inputs, outputs, shapes, {}, (), {}))
+    return Source(graph, content, (), Exported(content, inputs, outputs, shapes, {}, (), {}))
 
 
 @lru_cache(maxsize=4)
@@ -97,11 +103,11 @@ def source(graph: Graph, family: Family) -> Source:
         try:
             content, operators = export_operators(graph)
             raise_all(UnsupportedError, _without_gather(operators, family))
-            return Source(content, tuple(layer for _, layer in operators), None, refused.diagnostics)
+            return Source(graph, content, tuple(layer for _, layer in operators), None, refused.diagnostics)
         except UnsupportedError as error:
             others = [d for d in refused.diagnostics if d.where not in {e.where for e in error.diagnostics}]
             raise UnsupportedError(*error.diagnostics, *others) from error
-    return Source(exported.content, exported.layers, exported)
+    return Source(graph, exported.content, exported.layers, exported)
 
 
 def _without_gather(operators: Sequence[tuple[str, str]], family: Family) -> list[Diagnostic]:
@@ -113,15 +119,27 @@ def _without_gather(operators: Sequence[tuple[str, str]], family: Family) -> lis
 
 @lru_cache(maxsize=4)
 def product(graph: Graph, schedule: EthosuSchedule, system: System) -> Product:
-    """Rewrite, export, compile. Raises UnsupportedError for what cannot be exported, ToolError when Vela fails."""
-    given = source(graph, system.family)
+    """Rewrite, export, compile. Raises UnsupportedError for what cannot be exported, ToolError when Vela fails.
+
+    InputError for rewrites that the graph has not.
+    """
+    plain = source(graph, system.family)
+    given = source(rewritten(graph, schedule), system.family) if schedule.rewrites else plain
     chosen = replace(system, memory_mode=schedule.memory_mode)
     options = Options(schedule.optimise, schedule.arena_limit, schedule.disabled)
-    compiled, raw = compile_models([given.job(chosen, options, raw) for raw in (False, True)])
+    jobs = [given.job(chosen, options, raw) for raw in (False, True)]
+    compiled, raw, default = compile_models([*jobs, plain.job(system, Options(), False)])
     if isinstance(compiled, ToolError):
         raise compiled
     # Vela has no raw form of a model with operators on the CPU; for any other failure the model itself is at hand.
-    return Product(given, chosen, compiled, None if isinstance(raw, ToolError) else raw)
+    others = [None if isinstance(made, ToolError) else made for made in (raw, default)]
+    return Product(given, chosen, compiled, *others)
+
+
+def rewritten(graph: Graph, schedule: EthosuSchedule) -> Graph:
+    """The graph that the schedule makes of it; helper nodes keep the user's name of their layer."""
+    named = replace(graph, nodes=tuple(replace(node, origin=node.where) for node in graph.nodes))
+    return apply_rewrites(named, schedule.rewrites)
 
 
 def canonical(exported: Exported) -> Imported:
@@ -143,14 +161,14 @@ def stored(given: Source, graph: Graph, feeds: Sequence[IntArray]) -> tuple[list
     return inputs, outputs
 
 
-def figures(compiled: Compiled, clock_hz: float) -> list[Metric]:
+def metrics_of(made: Product) -> list[Metric]:
     """Vela's estimates: cycles of the NPU, and the bytes that the model occupies in each kind of memory."""
-    cycles = compiled.performance["totalCycles"]
+    figures = Figures.of(made.compiled, made.system)
     metrics = [
-        Metric("latency_cycles", cycles, "cycle", Basis.TOOL),
-        Metric("latency_ns", cycles * 1e9 / clock_hz, "ns", Basis.TOOL),
+        Metric("latency_cycles", figures.latency_cycles, "cycle", Basis.TOOL),
+        Metric("latency_ns", figures.latency_ns, "ns", Basis.TOOL),
     ]
-    if cycles:
-        metrics.append(Metric("fps", clock_hz / cycles, "frame/s", Basis.TOOL))
-    used = memory_use(compiled.performance)
+    if figures.latency_cycles:
+        metrics.append(Metric("fps", figures.fps, "frame/s", Basis.TOOL))
+    used = memory_use(made.compiled.performance)
     return metrics + [Metric(name, size, "byte", Basis.TOOL) for name, size in used.items()]

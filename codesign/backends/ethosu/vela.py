@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -95,6 +95,25 @@ class System:
         section = f"System_Config.{self.system_config}"
         ports = (self._option(section, f"axi{port}_port", "") for port in (0, 1))
         return tuple(dict.fromkeys(name for name in ports if name))
+
+    def memory_modes(self) -> list[System]:
+        """This system in every memory mode of the ini file that it can have, its own first.
+
+        The arena must be in SRAM or DRAM, its cache in SRAM; constants are in SRAM only together with the arena.
+        """
+        own = f"Memory_Mode.{self.memory_mode}"
+        names = [name for name in self.sections() if name.startswith("Memory_Mode.")]
+        systems = [replace(self, memory_mode=name.partition(".")[2]) for name in sorted(names, key=lambda n: n != own)]
+        return [system for system in systems if system.memory_mode == self.memory_mode or system._is_possible()]
+
+    def _is_possible(self) -> bool:
+        section, mode = f"System_Config.{self.system_config}", f"Memory_Mode.{self.memory_mode}"
+        used = []
+        for area in ("const_mem_area", "arena_mem_area", "cache_mem_area"):
+            port = self._option(mode, area, "Axi0").lower()
+            used.append(self._option(section, f"{port}_port", "Sram"))
+        const, arena, cache = used
+        return arena in ("Sram", "Dram") and cache == "Sram" and (const != "Sram" or arena == "Sram")
 
     def sections(self) -> list[str]:
         """The sections of the ini file."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 class Verdict(enum.Enum):
@@ -105,6 +106,17 @@ class Audit:
         found = [str(row) for row in self.rows if row.verdict is Verdict.DIFFERS]
         found += [str(layer) for layer in self.layers if layer.verdict is Verdict.DIFFERS and layer.findings]
         return (*found, *(text for verdict, text in self.program if verdict is Verdict.DIFFERS))
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "constants": self.constants,
+            "constants_proved": self.constants_proved,
+            "constants_differing": self.constants_differing,
+            "operations": [{**asdict(row), "verdict": row.verdict.value} for row in self.rows],
+            "layers": [{**asdict(layer), "verdict": layer.verdict.value} for layer in self.layers],
+            "program": [{"verdict": verdict.value, "finding": text} for verdict, text in self.program],
+        }
 
     def summary(self) -> str:
         """One line: constants and operations proved, of how many."""
