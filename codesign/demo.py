@@ -1,4 +1,4 @@
-"""The whole way on real data: train two networks, compile each for two targets, simulate, compare everything."""
+"""The whole way on real data: train two networks, compile each for two FPGAs and one for an NPU, compare everything."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from codesign.resources import resource_dir
 from codesign.target import load_target
 
 if TYPE_CHECKING:
+    from codesign.frontend import Imported
     from codesign.train.data import Images
 
 DESIGNS = {
@@ -29,7 +30,11 @@ DESIGNS = {
 }
 """What the demo builds: for each recipe the targets, with what is required of the design."""
 
+NPU = ("fashion_cnn", "ethos-u55-128")
+"""The network that is also compiled for an NPU, and which."""
+
 SIMULATED_CYCLES = 4_000_000  # for each design: a few seconds
+NPU_IMAGES = 1_000
 TRACKED_FRAMES = 10  # at least so many frames are simulated, however long they take
 
 
@@ -57,10 +62,29 @@ class Design:
         return data | {"report": self.report.to_data(), "failures": [str(f) for f in self.failures]}
 
 
-def run_demo(out: Path, progress: Progress) -> tuple[list[Design], list[str]]:
+@dataclass(frozen=True)
+class NpuModel:
+    """One network on an NPU: the model that Vela is given, run by LiteRT's reference kernels on test images."""
+
+    network: str
+    target: str
+    images: int
+    accuracy: float
+    mismatching_bits: int
+    report: Report
+    failures: Sequence[Diagnostic]
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        data = {k: v for k, v in vars(self).items() if k not in ("report", "failures")}
+        return data | {"report": self.report.to_data(), "failures": [str(f) for f in self.failures]}
+
+
+def run_demo(out: Path, progress: Progress) -> tuple[list[Design], NpuModel, list[str]]:
     """Everything, into `out`: training (kept from run to run) and one build directory per design.
 
-    Returns the designs, and notes for the user. Raises what training, import, compile and simulate raise.
+    Returns the FPGA designs, the NPU's model, and notes for the user. Raises what training, import, compile and
+    simulate raise.
     """
     with deferred_interrupt():  # PyTorch's import swallows exceptions, or is left unfinished by them
         from codesign.frontend import import_model
@@ -69,6 +93,7 @@ def run_demo(out: Path, progress: Progress) -> tuple[list[Design], list[str]]:
         from codesign.train.recipe import read_recipe
 
     designs: list[Design] = []
+    npu: NpuModel | None = None
     notes: list[str] = []
     for network, required in DESIGNS.items():
         recipe = read_recipe(resource_dir("examples") / f"{network}.toml")
@@ -116,7 +141,31 @@ def run_demo(out: Path, progress: Progress) -> tuple[list[Design], list[str]]:
                     failures=result.failures,
                 )
             )
-    return designs, list(dict.fromkeys(notes))
+        if network == NPU[0]:
+            npu = _on_npu(out, model, imported, images, golden, step)
+    assert npu is not None
+    return designs, npu, list(dict.fromkeys(notes))
+
+
+def _on_npu(
+    out: Path, model: Path, imported: Imported, images: Images, golden: IntArray, progress: Progress
+) -> NpuModel:
+    network, name = NPU
+    directory, target = out / f"{network}-{name}", load_target(name)
+    compile_graph(imported.graph, target, directory, progress, model=str(model), notes=imported.notes)
+    count = min(len(images.test), NPU_IMAGES)
+    feeds = images.test[:count, :, :, None].astype(np.int64)
+    result = simulate(directory, RunOptions(), progress, [feeds])
+    outputs = result.outputs[0]
+    return NpuModel(
+        network,
+        name,
+        count,
+        _accuracy(outputs, images.test_labels[:count]),
+        _mismatching_bits(imported.graph, golden[:count], outputs),
+        result.report,
+        result.failures,
+    )
 
 
 def _golden(graph: Graph, images: Images, progress: Progress) -> IntArray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from codesign.commands.common import Parser, print_json, print_table, progress_bars
 
 if TYPE_CHECKING:
-    from codesign.demo import Design
+    from codesign.demo import Design, NpuModel
 
 EXAMPLE = "codesign demo"
 _RESOURCES = ("lut", "ff", "bram", "dsp")
@@ -34,15 +34,17 @@ def run(args: argparse.Namespace) -> int:
 
     started = time.monotonic()
     with progress_bars() as progress:
-        designs, notes = run_demo(args.output, progress)
+        designs, npu, notes = run_demo(args.output, progress)
     if args.json:
-        print_json({"designs": [design.to_data() for design in designs], "notes": notes})
+        print_json({"designs": [design.to_data() for design in designs], "npu": npu.to_data(), "notes": notes})
     else:
         _print(designs)
+        _print_npu(npu)
         for note in notes:
             print(f"note: {note}")
         print(f"builds in {args.output}; {time.monotonic() - started:.0f} s")
-    raise_all(MismatchError, [failure for design in designs for failure in design.failures])
+    failures = [failure for design in designs for failure in design.failures]
+    raise_all(MismatchError, [*failures, *npu.failures])
     return 0
 
 
@@ -74,6 +76,22 @@ def _print(designs: list[Design]) -> None:
         lines[f"{name}, predicted"] = [best(d, name) for d in designs]
     columns = [designs[0].data, *(d.network for d in designs)]
     print_table(columns, [[name, *cells] for name, cells in lines.items()], right=columns[1:])
+
+
+def _print_npu(npu: NpuModel) -> None:
+    from codesign.commands.figures import number
+
+    def best(name: str) -> str:
+        metric = npu.report.best(name)
+        return "0" if metric is None else number(metric.value)
+
+    memory = f"{best('sram_bytes')} bytes of SRAM, {best('flash_bytes')} of flash"
+    print(f"\n{npu.network} on {npu.target}: {best('latency_cycles')} cycles, {memory} (Vela's estimates)")
+    run = f"LiteRT's reference kernels run the model that Vela is given on {npu.images:,} images"
+    print(f"{run}: {npu.mismatching_bits} mismatching bits to golden, {npu.accuracy:.2%} right")
+    for note in npu.report.notes:
+        if note.startswith("audit"):
+            print(note)
 
 
 def _count(images: set[int]) -> str:
