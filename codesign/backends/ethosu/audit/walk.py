@@ -53,6 +53,7 @@ class _Database:
     """The compiler's database: the operators of the model that the operation at an offset computes.
 
     rewritten  operators that are computed by operations of several kinds
+    copies     offsets of operations that only move values
     apart      operators whose fused RELU is an operation of its own
     last       the offset of the last operation that ends with an operator: the one that computes its result
     """
@@ -75,8 +76,9 @@ class _Database:
         }
         compiled_as: dict[int, set[str]] = {}
         names = {row["id"]: row["operator"] for row in compiled.table("perf")}
+        self.copies = {offset for offset, operation in queue.items() if names[operation] == "MemoryCopy"}
         for offset, operation in queue.items():
-            for operator in self.operators[offset][:1]:
+            for operator in self.operators[offset][:1] if offset not in self.copies else ():
                 compiled_as.setdefault(operator, set()).add(names[operation])
         several = {k: found for k, found in compiled_as.items() if len(found) > 1}
         self.apart = {k for k, found in several.items() if len({name for name in found if name[:4] != "Relu"}) == 1}
@@ -142,7 +144,10 @@ class _Walk:
         if op.activation.table is None and op.activation.function:
             step.differs("an activation function of the NPU's own")
         try:
-            _dispatch(step, operators[0] in self.database.rewritten)
+            if op.offset in self.database.copies and not op.moved:
+                audit_copy(step)
+            else:
+                _dispatch(step, operators[0] in self.database.rewritten)
         except Found as found:
             step.findings.append((found.verdict, found.text))
             step.write_rest(self.database.last[operators[-1]] == op.offset)
