@@ -68,6 +68,11 @@ class Flow:
         """Whether a tensor's operator only moves values."""
         return tensor in self.golden.values and self._moved(tensor) is not None
 
+    def unlimited(self, tensor: int) -> IntArray:
+        """Labels of what a tensor is before its fused activation limits it, in row-major order."""
+        size = int(np.prod(self.golden.shape(tensor)))
+        return np.arange(size) + (tensor + 1) * _TENSOR + _TENSOR // 4
+
     def sums(self, tensor: int) -> IntArray:
         """Labels of the sums, one for each channel, that a mean is made of."""
         return np.arange(self.golden.shape(tensor)[-1]) + (tensor + 1) * _TENSOR + _TENSOR // 2

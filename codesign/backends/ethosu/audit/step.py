@@ -30,6 +30,7 @@ class Step:
 
     covered   how often each element of a tensor was computed, by tensor
     channels  how many channels of a tensor were computed, by the tensor and the first pixel of the operation
+    apart     the activation that is fused to the operator is an operation of its own
     """
 
     op: Operation
@@ -39,6 +40,7 @@ class Step:
     device: Device
     covered: dict[int, IntArray]
     channels: dict[tuple[int, int], int]
+    apart: bool = False
     findings: list[tuple[Verdict, str]] = field(default_factory=list)
     differing: int = 0
     compared: str = ""
@@ -103,8 +105,11 @@ class Step:
             raise Found(Verdict.OPEN, "it reads what another operation computed that is not established")
         return labels
 
-    def write(self, positions: IntArray) -> None:
-        """The operation computes the elements of its result with these row-major positions, (height, width, depth)."""
+    def write(self, positions: IntArray, unlimited: bool = False) -> None:
+        """The operation computes the elements of its result with these row-major positions, (height, width, depth).
+
+        unlimited  what is computed is not the result yet: an operation that limits it follows
+        """
         tensor = self.result
         if int(positions.min()) < 0 or int(positions.max()) >= self.flow.labels(tensor).size:
             raise Found(Verdict.DIFFERS, f"a box of {self.op.ofm.shape} that leaves its tensor")
@@ -113,8 +118,10 @@ class Step:
         self.expect_strides(self.op.ofm)
         if self.op.accumulator < 32:
             self.differs(f"an accumulator of {self.op.accumulator} bits")
-        labels = self.flow.labels(tensor).reshape(-1)
+        labels = self.flow.unlimited(tensor) if unlimited else self.flow.labels(tensor).reshape(-1)
         self.flow.memory.write(self.op.ofm, labels[positions], self.op.offset)
+        if unlimited:
+            return
         count = self.covered.setdefault(tensor, np.zeros(labels.size, dtype=np.int64))
         np.add.at(count, positions.reshape(-1), 1)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from codesign.backends.ethosu.audit.arithmetic import Unknown
-from codesign.backends.ethosu.audit.convolution import audit_convolution
+from codesign.backends.ethosu.audit.convolution import audit_convolution, audit_limits
 from codesign.backends.ethosu.audit.flow import Flow, is_open
 from codesign.backends.ethosu.audit.golden import Golden
 from codesign.backends.ethosu.audit.mean import audit_mean
@@ -53,6 +53,8 @@ class _Database:
     """The compiler's database: the operators of the model that the operation at an offset computes.
 
     rewritten  operators that are computed by operations of several kinds
+    copies     offsets of operations that only move values
+    apart      operators whose fused RELU is an operation of its own
     last       the offset of the last operation that ends with an operator: the one that computes its result
     """
 
@@ -74,10 +76,13 @@ class _Database:
         }
         compiled_as: dict[int, set[str]] = {}
         names = {row["id"]: row["operator"] for row in compiled.table("perf")}
+        self.copies = {offset for offset, operation in queue.items() if names[operation] == "MemoryCopy"}
         for offset, operation in queue.items():
-            for operator in self.operators[offset][:1]:
+            for operator in self.operators[offset][:1] if offset not in self.copies else ():
                 compiled_as.setdefault(operator, set()).add(names[operation])
-        self.rewritten = {k for k, found in compiled_as.items() if len(found) > 1}
+        several = {k: found for k, found in compiled_as.items() if len(found) > 1}
+        self.apart = {k for k, found in several.items() if len({name for name in found if name[:4] != "Relu"}) == 1}
+        self.rewritten = set(several) - self.apart
         self.last = {operators[-1]: offset for offset, operators in sorted(self.operators.items()) if operators}
 
 
@@ -135,10 +140,14 @@ class _Walk:
             self.rows.append(Row(self._next_layer(op.offset), "", op.kind.value, op.offset, Verdict.OPEN, found))
             return
         step = Step(op, operators, self.golden, flow, device, self.covered, self.channels)
+        step.apart = operators[0] in self.database.apart
         if op.activation.table is None and op.activation.function:
             step.differs("an activation function of the NPU's own")
         try:
-            _dispatch(step, operators[0] in self.database.rewritten)
+            if op.offset in self.database.copies and not op.moved:
+                audit_copy(step)
+            else:
+                _dispatch(step, operators[0] in self.database.rewritten)
         except Found as found:
             step.findings.append((found.verdict, found.text))
             step.write_rest(self.database.last[operators[-1]] == op.offset)
@@ -201,7 +210,9 @@ def _dispatch(step: Step, rewritten: bool) -> None:
         raise Found(Verdict.OPEN, "a result that is transposed or reversed on its way to memory")
     if rewritten and name in (*_CONVOLUTIONS, *_POOLS, *_POINTWISE):
         raise Found(Verdict.OPEN, f"{name} is computed by operations of several kinds, which are not compared")
-    if name in _CONVOLUTIONS and step.op.kind in (Kind.CONVOLUTION, Kind.DEPTHWISE):
+    if name in _CONVOLUTIONS and step.apart and step.op.kind is Kind.POOLING:
+        audit_limits(step)
+    elif name in _CONVOLUTIONS and step.op.kind in (Kind.CONVOLUTION, Kind.DEPTHWISE):
         audit_convolution(step)
     elif name in _POOLS and step.op.kind is Kind.POOLING:
         audit_pooling(step)
