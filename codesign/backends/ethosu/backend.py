@@ -218,6 +218,8 @@ def _audit(made: Product, out: Path) -> tuple[str, ...]:
     given = made.source.tflite
     if given is None:
         return ("the command stream is not audited: of a .tosa file the audit cannot tell which operations are whose",)
+    if not made.compiled.performance["npuOps"]:
+        return ("nothing runs on the NPU: there is no command stream",)
     found = audit(made.compiled, parse_model(given.content), canonical(given))
     write_json(out / "audit.json", found.to_data())
     raise_all(MismatchError, [Diagnostic("command stream", text) for text in found.differences])

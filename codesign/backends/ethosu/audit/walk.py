@@ -39,18 +39,17 @@ def audit(compiled: Compiled, model: Model, imported: Imported) -> Audit:
     The compiler's database says which operator an operation belongs to; every number comes from the stream and the
     constants. Raises nothing: what cannot be decoded differs.
     """
-    walk = _Walk(Golden(model, imported), _Database(compiled))
+    walk = _Walk(Golden(model, imported))
     try:
-        found = programs(compiled.model, walk.golden)
-        for program in found:
-            walk.run(program)
+        for program, stream in zip(programs(compiled.model, walk.golden), _streams(compiled), strict=True):
+            walk.run(program, _Database(compiled, stream))
     except StreamError as error:
         walk.program.append((Verdict.DIFFERS, str(error)))
     return walk.result()
 
 
 class _Database:
-    """The compiler's database: the operators of the model that the operation at an offset computes.
+    """The compiler's database of one command stream: the operators of the model that an operation computes.
 
     rewritten  operators that are computed by operations of several kinds
     copies     offsets of operations that only move values
@@ -58,10 +57,10 @@ class _Database:
     last       the offset of the last operation that ends with an operator: the one that computes its result
     """
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: Compiled, stream: str) -> None:
         sources = {row["id"]: int(row["ext_key"]) for row in compiled.table("source") if row["ext_key"].isdigit()}
         operators = {r["id"]: sources[r["source_id"]] for r in compiled.table("perf") if r["source_id"] in sources}
-        queue = {int(row["offset"]): row["scheduled_id"] for row in compiled.table("queue")}
+        queue = {int(row["offset"]): row["scheduled_id"] for row in _queue(compiled, stream)}
         fused: dict[str, list[str]] = {operation: [operation] for operation in queue.values()}
         current: dict[str, str] = {}  # the operation of a group that the next member is fused to
         for row in compiled.table("group"):
@@ -86,18 +85,28 @@ class _Database:
         self.last = {operators[-1]: offset for offset, operators in sorted(self.operators.items()) if operators}
 
 
+def _streams(compiled: Compiled) -> list[str]:
+    """The numbers of the command streams, in the order of the custom operators: Vela counts them up."""
+    return sorted({row["cmdstream_id"] for row in compiled.table("queue")}, key=int)
+
+
+def _queue(compiled: Compiled, stream: str) -> list[dict[str, str]]:
+    return [row for row in compiled.table("queue") if row["cmdstream_id"] == stream]
+
+
 @dataclass(eq=False)
 class _Walk:
     golden: Golden
-    database: _Database
+    database: _Database = field(init=False)
     rows: list[Row] = field(default_factory=list)
     program: list[tuple[Verdict, str]] = field(default_factory=list)
     covered: dict[int, IntArray] = field(default_factory=dict)
     channels: dict[tuple[int, int], int] = field(default_factory=dict)
     by_layer: dict[int, list[Row]] = field(default_factory=dict)
 
-    def run(self, program: Program) -> None:
+    def run(self, program: Program, database: _Database) -> None:
         """One custom operator of the compiled model. Raises StreamError for a stream that cannot be decoded."""
+        self.database = database
         payload = read_payload(program.payload)
         memory = Memory(program.read_only, program.sizes, payload.device.tables)
         flow = Flow(self.golden, memory)
