@@ -43,7 +43,7 @@ from codesign.errors import (
     raise_all,
 )
 from codesign.export import comparable_frames
-from codesign.export.tflite.verify import differences, run_reference
+from codesign.export.tflite.verify import compare_tensors, run_reference
 from codesign.frontend.tflite.schema import parse_model
 from codesign.frontend.tflite.source import INSTALL, litert_version
 from codesign.ir.graph import Graph, Node
@@ -173,7 +173,6 @@ def _verify(given: Source, graph: Graph, progress: Progress) -> tuple[Comparison
 
     frames = comparable_frames(graph)
     feeds = example_feeds(graph, frames)
-    golden = graph.evaluate(*feeds)
     unproved = "the command stream itself has not run"
     version = litert_version()
     if given.tflite is not None and not version:
@@ -183,7 +182,7 @@ def _verify(given: Source, graph: Graph, progress: Progress) -> tuple[Comparison
         layers = ", ".join(dict.fromkeys(d.where for d in given.inexact))
         note = f"as .tosa, since TFLite has no exact form of {layers}; TOSA's reference model runs it to equal outputs"
     else:
-        rows = differences(given.tflite, given.graph, feeds, progress)
+        rows, outputs = compare_tensors(given.tflite, given.graph, feeds, progress)
         raise_all(
             MismatchError,
             [
@@ -192,9 +191,9 @@ def _verify(given: Source, graph: Graph, progress: Progress) -> tuple[Comparison
                 if row.mismatches
             ],
         )
-        outputs = given.graph.evaluate(*feeds)
         note = f"LiteRT {version}'s reference kernels run the model that Vela was given: {len(rows)} tensors equal"
         note = f"{note} on {frames} frames"
+    golden = outputs if given.graph is graph and given.tflite is not None else graph.evaluate(*feeds)
     found = compare(golden, outputs, "golden")
     if found.mismatches:
         raise MismatchError.at("outputs", f"{found.mismatches} elements differ from the golden evaluation")

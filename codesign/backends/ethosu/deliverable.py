@@ -5,7 +5,7 @@ The C files of app/ are copied as they are; only numbers are made (cdata.py). No
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from codesign.errors import ToolError
 from codesign.frontend.tflite.schema import read_model
 from codesign.ir.graph import Graph
 from codesign.ir.types import IntArray
-from codesign.toolchain import require, run
+from codesign.toolchain import cache_dir, cached, digest, require, run
 
 GOLDEN_VECTORS = 4
 """Frames of the self-test; an image each would fill the memory with more."""
@@ -115,10 +115,16 @@ def check_application(app: Path, system: System) -> str:
     sources = sorted(app.glob("*.c"))
     flags = [f"@{_HERE / 'app' / name}" for name in ("target.flags", "compile.flags")]
     define = f"-DPORT_{_PLATFORMS[system.family].upper()}"
-    with tempfile.TemporaryDirectory(prefix="codesign-arm-gcc-") as objects:
-        log = Path(objects) / "compile.log"
-        arguments: list[str | Path] = [*flags, define, "-c", *sources]
-        run(tool, arguments, cwd=Path(objects), log=log, time_limit_s=_COMPILE_SECONDS)
+
+    def compile_all(objects: Path) -> None:
+        log = cache_dir() / "logs" / f"arm-gcc-{os.getpid()}.log"
+        run(tool, [*flags, define, "-c", *sources], cwd=objects, log=log, time_limit_s=_COMPILE_SECONDS)
+
+    # The same files, compiler and flags compile again: only a change is worth the half second.
+    read = [path for path in sorted(app.rglob("*")) if path.is_file()]
+    names = [str(path.relative_to(app)) for path in read]
+    own = [_HERE / "app" / name for name in ("target.flags", "compile.flags")]
+    cached("arm-gcc", digest(tool.version, define, *names, *read, *own), compile_all)
     return tool.version
 
 

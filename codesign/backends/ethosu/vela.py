@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -121,12 +122,7 @@ class System:
 
     def parser(self) -> configparser.ConfigParser:
         """The ini file, parsed. Raises InputError for one that is damaged."""
-        parser = configparser.ConfigParser(interpolation=None)
-        try:
-            parser.read_string(self.text())
-        except configparser.Error as error:
-            raise InputError.at("vela.ini", f"not an ini file: {str(error).splitlines()[0]}") from error
-        return parser
+        return _parsed(self.text())
 
     def text(self) -> str:
         """The ini file."""
@@ -162,6 +158,17 @@ class System:
         return default
 
 
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise InputError.at("vela.ini", f"not an ini file: {str(error).splitlines()[0]}") from error
+    return parser
+
+
+@lru_cache(maxsize=1)
 def bundled_ini() -> str:
     """Vela's own Arm/vela.ini, with generic systems and memory modes. ToolError when Vela is not installed."""
     require("vela")

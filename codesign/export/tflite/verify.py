@@ -37,6 +37,13 @@ def differences(
     exported: Exported, graph: Graph, feeds: Sequence[IntArray], progress: Progress = ignore_progress
 ) -> list[TensorDifference]:
     """Every value of `graph` that the file keeps in a tensor, compared on every frame; the outputs among them."""
+    return compare_tensors(exported, graph, feeds, progress)[0]
+
+
+def compare_tensors(
+    exported: Exported, graph: Graph, feeds: Sequence[IntArray], progress: Progress = ignore_progress
+) -> tuple[list[TensorDifference], list[IntArray]]:
+    """`differences`, and the outputs of the golden evaluation."""
     kept = {name: place for name, place in exported.tensors.items() if name in graph.types()}
     found = _run(exported, feeds, {name: index for name, (index, _) in kept.items()}, progress)
     golden = graph.evaluate_all(*feeds)
@@ -45,7 +52,7 @@ def differences(
         expected = golden[name]
         apart = np.abs(found[name].reshape(expected.shape).astype(np.int64) - offset - expected)
         rows.append(TensorDifference(name, expected.size, int(np.count_nonzero(apart)), int(apart.max())))
-    return rows
+    return rows, [golden[port.name] for port in graph.outputs]
 
 
 def _run(
