@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -245,14 +245,26 @@ class Graph:
 
         Exact for every graph that verifies. Raises InputError for a wrong shape or a value outside the input's type.
         """
-        checked = self._check_feeds(feeds)
-        batch, step = len(checked[0]), self._chunk()
+        names = [port.name for port in self.outputs]
+        parts = self._in_chunks(self._check_feeds(feeds), names, progress)
+        return [np.concatenate([part[name] for part in parts], dtype=np.int64) for name in names]
 
-        def run(start: int) -> list[Values]:
-            values = self._run([f[start : start + step] for f in checked], keep=False)
-            return [values[p.name] for p in self.outputs]
+    def evaluate_all(self, *feeds: Feed) -> dict[str, IntArray]:
+        """Every value of the golden evaluation by name, for comparing layer by layer."""
+        names = [name for name in self._types if name not in self.consts]
+        parts = self._in_chunks(self._check_feeds(feeds), names, None)
+        return {name: np.concatenate([part[name] for part in parts], dtype=np.int64) for name in names}
 
-        parts: list[list[Values]] = []
+    def _in_chunks(
+        self, feeds: tuple[Feed, ...], names: Collection[str], progress: Callable[[int], None] | None
+    ) -> list[dict[str, Values]]:
+        """The values of `names`, chunk by chunk of the batch."""
+        batch, step = len(feeds[0]), self._chunk()
+
+        def run(start: int) -> dict[str, Values]:
+            return self._run([f[start : start + step] for f in feeds], names)
+
+        parts: list[dict[str, Values]] = []
         # One chunk per processor, each with one BLAS thread: BLAS threads of their own gain nothing on matrices this
         # small, and wait for each other at a multiple of the cost when the machine has other work.
         with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(_WORKERS) as pool:
@@ -260,33 +272,27 @@ class Graph:
                 parts.append(part)
                 if progress:
                     progress(min(step, batch - step * (len(parts) - 1)))
-        return [np.concatenate(column, dtype=np.int64) for column in zip(*parts, strict=True)]
-
-    def evaluate_all(self, *feeds: Feed) -> dict[str, IntArray]:
-        """Every value of the golden evaluation by name, for comparing layer by layer."""
-        with _blas().limit(limits=1, user_api="blas"):
-            values = self._run(list(self._check_feeds(feeds)), keep=True)
-        return {name: np.asarray(value, dtype=np.int64) for name, value in values.items()}
+        return parts
 
     def _chunk(self) -> int:
         largest = max(t.size for name, t in self._types.items() if name not in self.consts)
         return max(1, min(1024, _CHUNK_ELEMENTS // largest))
 
-    def _run(self, feeds: list[Feed], keep: bool) -> dict[str, Values]:
+    def _run(self, feeds: list[Feed], names: Collection[str]) -> dict[str, Values]:
+        """The values of `names`; all others are forgotten as soon as nothing reads them any more."""
         # Widened here, chunk by chunk: the user's batch may be all the memory there is.
         values: dict[str, Values] = {
             p.name: np.asarray(f, dtype=np.int64) for p, f in zip(self.inputs, feeds, strict=True)
         }
-        wanted = {p.name for p in self.outputs}
+        wanted = set(names)
         last = {name: node for node in self.nodes for name in node.inputs}
         for node in self.nodes:
             args = [values[n] if n in values else self.consts[n].value for n in node.inputs]
             values[node.name] = node.op.evaluate(args, self.args(node))
-            if not keep:
-                for name in set(node.inputs):
-                    if last[name] is node and name in values and name not in wanted:
-                        del values[name]
-        return values
+            for name in set(node.inputs):
+                if last[name] is node and name in values and name not in wanted:
+                    del values[name]
+        return {name: values[name] for name in wanted}
 
     def _check_feeds(self, feeds: tuple[Feed, ...]) -> tuple[Feed, ...]:
         """The feeds as arrays, each with the batch as its first axis; raises InputError."""
