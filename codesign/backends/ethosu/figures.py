@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from codesign.backends.base import Objective, Requirement
 from codesign.backends.ethosu.vela import Compiled, System
@@ -77,6 +78,7 @@ def bounds(requirements: Sequence[Requirement], limits: Mapping[str, int]) -> li
     return [*requirements, *(Requirement(name, "<=", limits[name]) for name in _BYTES if name in limits)]
 
 
+@cache
 def clock_hz(system: System) -> float:
     """The clock of the NPU: core_clock of the system's section. Raises InputError."""
     section = f"System_Config.{system.system_config}"

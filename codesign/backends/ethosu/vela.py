@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -89,14 +90,20 @@ class System:
 
     def arena_limit(self) -> int:
         """The bytes of arena (or of its cache) that the memory mode allows; Vela's default is the address space."""
-        parser, section = self.parser(), f"Memory_Mode.{self.memory_mode}"
-        while section in parser:
-            if "arena_cache_size" in parser[section]:
-                return int(parser[section]["arena_cache_size"])
-            section = parser[section].get("inherit", "")
-        return 1 << _ADDRESS_BITS[self.family]
+        return _arena_limit(self)
 
 
+@cache
+def _arena_limit(system: System) -> int:
+    parser, section = system.parser(), f"Memory_Mode.{system.memory_mode}"
+    while section in parser:
+        if "arena_cache_size" in parser[section]:
+            return int(parser[section]["arena_cache_size"])
+        section = parser[section].get("inherit", "")
+    return 1 << _ADDRESS_BITS[system.family]
+
+
+@cache
 def bundled_ini() -> str:
     """Vela's own Arm/vela.ini, with generic systems and memory modes. ToolError when Vela is not installed."""
     require("vela")
