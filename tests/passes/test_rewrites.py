@@ -20,6 +20,7 @@ from codesign.ir.ops import Conv2d
 from codesign.ir.text import parse_graph, print_graph
 from codesign.ir.types import IntType
 from codesign.passes.fold_columns import fold_columns, foldable
+from codesign.passes.gather_windows import gather_windows, gatherable
 from codesign.passes.order_channels import order_channels
 from codesign.testing.build import GraphBuilder
 from codesign.testing.graphs import feeds, graphs, values
@@ -93,6 +94,15 @@ def test_folded_columns_are_the_same_convolution(case: tuple[Graph, int], seed: 
     graph, factor = case
     made = fold_columns(graph, ["conv"], factor)
     assert any(isinstance(n.op, Conv2d) and n.name != "conv" for n in made.nodes) == bool(foldable(graph, factor))
+    same(graph, made, seed)
+
+
+@settings(max_examples=300)
+@given(case=convolutions(), seed=st.integers(0, 1000))
+def test_gathered_windows_are_the_same_convolution(case: tuple[Graph, int], seed: int) -> None:
+    graph, _ = case
+    made = gather_windows(graph, ["conv"])
+    assert (len(made.nodes) == 4) == bool(gatherable(graph))
     same(graph, made, seed)
 
 
