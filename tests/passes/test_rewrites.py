@@ -22,6 +22,7 @@ from codesign.ir.types import IntType
 from codesign.passes.fold_columns import fold_columns, foldable
 from codesign.passes.gather_windows import gather_windows, gatherable
 from codesign.passes.order_channels import order_channels
+from codesign.resources import resource_dir
 from codesign.testing.build import GraphBuilder
 from codesign.testing.graphs import feeds, graphs, values
 
@@ -166,3 +167,15 @@ def test_unknown_rewrites_and_layers_are_named() -> None:
     assert str(error.value) == (
         "schedule, rewrite flatten_pointwise: cannot change 'conv'; allowed: no layer of this model"
     )
+
+
+def test_the_guide_lists_every_rewrite() -> None:
+    text = (resource_dir("docs") / "guide" / "ethosu-scheduling.md").read_text(encoding="utf-8")
+    for name, rewrite in REWRITES.items():
+        kind, _, factor = name.partition("_by_")
+        row = (
+            f"| `{kind}_by_N` | {rewrite.summary.replace(factor, 'N', 1)} |"
+            if factor
+            else f"| `{name}` | {rewrite.summary} |"
+        )
+        assert row in text

@@ -22,6 +22,7 @@ class Figures:
     sram_bytes      the largest use of SRAM: the arena or its cache, and the constants where they lie in SRAM
     flash_bytes     constants (weights, scales, command stream not included); 0 where they lie in another memory
     dram_bytes      constants, and the arena where that is in DRAM
+    on_cpu          operators that Vela leaves to the CPU: their time is in no figure
     """
 
     latency_cycles: int
@@ -29,6 +30,7 @@ class Figures:
     flash_bytes: int
     dram_bytes: int
     clock_hz: float
+    on_cpu: int
 
     @classmethod
     def of(cls, compiled: Compiled, system: System) -> Figures:
@@ -36,7 +38,9 @@ class Figures:
         peaks = {name: use["peak_bytes"] for name, use in compiled.performance["memories"].items()}
         cycles = compiled.performance["totalCycles"]
         flash = sum(peaks.get(name, 0) for name in _FLASH)
-        return cls(cycles, peaks.get("Sram", 0), flash, peaks.get("Dram", 0), clock_hz(system))
+        return cls(
+            cycles, peaks.get("Sram", 0), flash, peaks.get("Dram", 0), clock_hz(system), compiled.performance["cpuOps"]
+        )
 
     @property
     def latency_ns(self) -> float:

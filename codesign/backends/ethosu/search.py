@@ -80,7 +80,7 @@ def search(
     chosen = search.best()
     if not search.meets(chosen):
         raise _unreachable(trials.candidates, requirements, demands, chosen)
-    return Plan(chosen, default, _frontier(trials.candidates, chosen.system), _notes(trials, chosen, default))
+    return Plan(chosen, default, _frontier(trials.candidates, chosen), _notes(trials, chosen, default))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +95,10 @@ class _Search:
         return candidate.figures.excess(self.demands) == 0
 
     def rank(self, candidate: Candidate) -> tuple[float, ...]:
-        """The smaller the better: requirements missed, the objective, then what is changed of the default."""
-        schedule = candidate.schedule
+        """The smaller the better: work for the CPU, requirements missed, the objective, what differs of the default."""
+        schedule, figures = candidate.schedule, candidate.figures
         changes = sum(len(layers) for _, layers in schedule.rewrites), len(schedule.disabled), schedule.arena_limit or 0
-        return (candidate.figures.excess(self.demands), *candidate.figures.order(self.objective), *changes)
+        return (figures.on_cpu, figures.excess(self.demands), *figures.order(self.objective), *changes)
 
     def best(self, system: System | None = None) -> Candidate:
         """Of a system; None: of all."""
@@ -111,7 +111,7 @@ class _Search:
         self.trials.run([(system, s) for s in (*asked, *self._asked(schedule, REWRITES).values())])
         default = next((c for c in self.trials.candidates if c.schedule == schedule), None)
         if default is None:
-            raise self.trials.refused[0]
+            raise self.trials.refused[schedule]
         self.trials.run([(system, replace(schedule, arena_limit=n)) for n in self._limits(default.figures)])
         return default
 
@@ -203,10 +203,9 @@ class _Search:
         return [int(d.value) for d in self.demands if d.name == "sram_bytes" and missed_by(d, figures)]
 
 
-def _frontier(candidates: Sequence[Candidate], system: System) -> tuple[Candidate, ...]:
-    mine = sorted(
-        (c for c in candidates if c.system == system), key=lambda c: (c.figures.latency_cycles, c.figures.sram_bytes)
-    )
+def _frontier(candidates: Sequence[Candidate], chosen: Candidate) -> tuple[Candidate, ...]:
+    mine = [c for c in candidates if c.system == chosen.system and c.figures.on_cpu == chosen.figures.on_cpu]
+    mine.sort(key=lambda c: (c.figures.latency_cycles, c.figures.sram_bytes))
     found: list[Candidate] = []
     for candidate in mine:
         if not found or candidate.figures.sram_bytes < found[-1].figures.sram_bytes:
