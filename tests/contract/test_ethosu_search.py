@@ -22,7 +22,7 @@ from codesign.backends.ethosu.figures import Figures, clock_hz
 from codesign.backends.ethosu.rewrites import apply_rewrites
 from codesign.backends.ethosu.search import Plan, search
 from codesign.backends.ethosu.vela import Compiled, Job, Options, System, compile_model, compile_models
-from codesign.errors import InputError, RequirementError, ToolError
+from codesign.errors import InputError, RequirementError, ToolError, UsageError
 from codesign.export.tflite import export_tflite
 from codesign.ir.graph import Graph
 from codesign.requirements import text_of
@@ -165,6 +165,15 @@ def test_a_system_without_a_clock_is_named() -> None:
         clock_hz(System("ethos-u55-128", "Mine", "Shared_Sram", ini))
     assert str(error.value) == (
         "vela.ini: core_clock of System_Config.Mine is 'fast'; allowed: a number of hertz above 0"
+    )
+
+
+def test_figures_of_other_devices_are_refused(network: Graph) -> None:
+    with pytest.raises(UsageError) as error:
+        search(network, [U55], None, [Requirement("lut", "<=", 100)])
+    assert str(error.value) == (
+        "--require 'lut<=100': an NPU has no lut; allowed: latency_cycles, interval_cycles, latency_ns, fps, "
+        "sram_bytes, flash_bytes, dram_bytes"
     )
 
 

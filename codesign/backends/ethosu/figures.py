@@ -8,7 +8,8 @@ from functools import cache
 
 from codesign.backends.base import Objective, Requirement
 from codesign.backends.ethosu.vela import Compiled, System
-from codesign.errors import InputError
+from codesign.errors import Diagnostic, InputError, UsageError, raise_all
+from codesign.requirements import text_of
 
 _FLASH = ("OffChipFlash", "OnChipFlash")
 _BYTES = ("sram_bytes", "flash_bytes", "dram_bytes")
@@ -78,7 +79,12 @@ def missed_by(requirement: Requirement, figures: Figures) -> float:
 
 
 def bounds(requirements: Sequence[Requirement], limits: Mapping[str, int]) -> list[Requirement]:
-    """The requirements, and the target's limits on memory as requirements of their own."""
+    """The requirements, and the target's limits on memory as requirements. Raises UsageError for other figures."""
+    unknown = [r for r in requirements if r.name not in NAMES]
+    allowed = ", ".join(NAMES)
+    raise_all(
+        UsageError, [Diagnostic(f"--require {text_of(r)!r}", f"an NPU has no {r.name}", allowed) for r in unknown]
+    )
     return [*requirements, *(Requirement(name, "<=", limits[name]) for name in _BYTES if name in limits)]
 
 
