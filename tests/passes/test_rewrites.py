@@ -20,7 +20,9 @@ from codesign.ir.ops import Conv2d
 from codesign.ir.text import parse_graph, print_graph
 from codesign.ir.types import IntType
 from codesign.passes.fold_columns import fold_columns, foldable
+from codesign.passes.gather_windows import gather_windows, gatherable
 from codesign.passes.order_channels import order_channels
+from codesign.resources import resource_dir
 from codesign.testing.build import GraphBuilder
 from codesign.testing.graphs import feeds, graphs, values
 
@@ -96,6 +98,15 @@ def test_folded_columns_are_the_same_convolution(case: tuple[Graph, int], seed: 
     same(graph, made, seed)
 
 
+@settings(max_examples=300)
+@given(case=convolutions(), seed=st.integers(0, 1000))
+def test_gathered_windows_are_the_same_convolution(case: tuple[Graph, int], seed: int) -> None:
+    graph, _ = case
+    made = gather_windows(graph, ["conv"])
+    assert (len(made.nodes) == 4) == bool(gatherable(graph))
+    same(graph, made, seed)
+
+
 @given(seed=st.integers(0, 1000), depthwise=st.booleans(), pixels=st.integers(1, 3))
 def test_ordered_channels_are_sorted_through_the_layers_between(seed: int, depthwise: bool, pixels: int) -> None:
     rng = np.random.default_rng(seed)
@@ -156,3 +167,15 @@ def test_unknown_rewrites_and_layers_are_named() -> None:
     assert str(error.value) == (
         "schedule, rewrite flatten_pointwise: cannot change 'conv'; allowed: no layer of this model"
     )
+
+
+def test_the_guide_lists_every_rewrite() -> None:
+    text = (resource_dir("docs") / "guide" / "ethosu-scheduling.md").read_text(encoding="utf-8")
+    for name, rewrite in REWRITES.items():
+        kind, _, factor = name.partition("_by_")
+        row = (
+            f"| `{kind}_by_N` | {rewrite.summary.replace(factor, 'N', 1)} |"
+            if factor
+            else f"| `{name}` | {rewrite.summary} |"
+        )
+        assert row in text

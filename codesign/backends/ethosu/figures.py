@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from codesign.backends.base import Objective, Requirement
 from codesign.backends.ethosu.memory import memory_use
 from codesign.backends.ethosu.vela import Compiled, System
+from codesign.errors import Diagnostic, UsageError, raise_all
+from codesign.requirements import text_of
 
 _BYTES = ("sram_bytes", "flash_bytes", "dram_bytes")
 
@@ -20,6 +22,7 @@ class Figures:
     sram_bytes      the largest use of SRAM: the arena or its cache, and the constants where they lie in SRAM
     flash_bytes     constants (weights, scales, command stream not included); 0 where they lie in another memory
     dram_bytes      constants, and the arena where that is in DRAM
+    on_cpu          operators that Vela leaves to the CPU: their time is in no figure
     """
 
     latency_cycles: int
@@ -27,13 +30,15 @@ class Figures:
     flash_bytes: int
     dram_bytes: int
     clock_hz: float
+    on_cpu: int
 
     @classmethod
     def of(cls, compiled: Compiled, system: System) -> Figures:
         """The figures of a compiled model."""
         used = memory_use(compiled.performance)
         sram, flash, dram = (used.get(name, 0) for name in _BYTES)
-        return cls(compiled.performance["totalCycles"], sram, flash, dram, system.clock_hz())
+        cycles, on_cpu = compiled.performance["totalCycles"], compiled.performance["cpuOps"]
+        return cls(cycles, sram, flash, dram, system.clock_hz(), on_cpu)
 
     @property
     def latency_ns(self) -> float:
@@ -71,5 +76,10 @@ def missed_by(requirement: Requirement, figures: Figures) -> float:
 
 
 def bounds(requirements: Sequence[Requirement], limits: Mapping[str, int]) -> list[Requirement]:
-    """The requirements, and the target's limits on memory as requirements of their own."""
+    """The requirements, and the target's limits on memory as requirements. Raises UsageError for other figures."""
+    unknown = [r for r in requirements if r.name not in NAMES]
+    allowed = ", ".join(NAMES)
+    raise_all(
+        UsageError, [Diagnostic(f"--require {text_of(r)!r}", f"an NPU has no {r.name}", allowed) for r in unknown]
+    )
     return [*requirements, *(Requirement(name, "<=", limits[name]) for name in _BYTES if name in limits)]

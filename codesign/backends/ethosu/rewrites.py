@@ -12,6 +12,7 @@ from codesign.passes.buffer_input import buffer_input, reads_input
 from codesign.passes.depthwise_to_dense import depthwise, depthwise_to_dense
 from codesign.passes.flatten_pointwise import flatten_pointwise, pointwise
 from codesign.passes.fold_columns import fold_columns, foldable
+from codesign.passes.gather_windows import gather_windows, gatherable
 from codesign.passes.order_channels import order_channels, orderable
 
 FACTORS = (2, 3, 4, 5, 6, 8, 10, 16)
@@ -20,6 +21,7 @@ FACTORS = (2, 3, 4, 5, 6, 8, 10, 16)
 # Where more was tried, nothing was gained: see docs/guide/ethosu-scheduling.md.
 _FEW_CHANNELS = 4
 _MOST_FOLDED = 32
+_MOST_GATHERED = 64
 _MOST_DEPTHWISE = 16
 
 
@@ -59,6 +61,11 @@ def _is_narrow(graph: Graph, name: str, factor: int) -> bool:
     return channels <= _FEW_CHANNELS and factor * channels <= _MOST_FOLDED
 
 
+def _short_rows(graph: Graph) -> tuple[str, ...]:
+    inputs = {name: graph.type(graph.node(name).inputs[0]) for name in gatherable(graph)}
+    return tuple(n for n, x in inputs.items() if x.channels <= _FEW_CHANNELS and x.size // x.shape[0] <= _MOST_GATHERED)
+
+
 _ALL_CHANNELS = 1 << 30
 
 # In the order in which they are applied: each leaves the layers that come later their names and operators.
@@ -75,6 +82,10 @@ _TABLE = (
         "depthwise_to_dense", "a depthwise convolution of few channels becomes an ordinary one",
         depthwise_to_dense, partial(depthwise, most_channels=_ALL_CHANNELS),
         partial(depthwise, most_channels=_MOST_DEPTHWISE), excludes=True,
+    ),
+    Rewrite(
+        "gather_windows", "the columns of each window of a narrow image are gathered as channels first",
+        gather_windows, gatherable, _short_rows, excludes=True,
     ),
     *map(_fold, FACTORS),
     Rewrite(

@@ -70,10 +70,17 @@ def search(
     if objective is not None or not search.meets(search.best()):
         for system in systems[1:]:
             search.move(system)
+        search.climb(search.best().system)
+    if not search.meets(search.best()):
+        # What each requirement alone could reach, for the sake of the message.
+        free = _Search(trials, None, ())
+        trials.left = max(trials.left, 2 * _LEAST_TRIALS)
+        free.climb(systems[0])
+        free.vary(systems[0])
     chosen = search.best()
     if not search.meets(chosen):
-        raise _unreachable(trials.candidates, demands, chosen)
-    return Plan(chosen, default, _frontier(trials.candidates, chosen.system), _notes(trials, chosen, default))
+        raise _unreachable(trials.candidates, requirements, demands, chosen)
+    return Plan(chosen, default, _frontier(trials.candidates, chosen), _notes(trials, chosen, default))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +95,10 @@ class _Search:
         return candidate.figures.excess(self.demands) == 0
 
     def rank(self, candidate: Candidate) -> tuple[float, ...]:
-        """The smaller the better: requirements missed, the objective, then what is changed of the default."""
-        schedule = candidate.schedule
+        """The smaller the better: work for the CPU, requirements missed, the objective, what differs of the default."""
+        schedule, figures = candidate.schedule, candidate.figures
         changes = sum(len(layers) for _, layers in schedule.rewrites), len(schedule.disabled), schedule.arena_limit or 0
-        return (candidate.figures.excess(self.demands), *candidate.figures.order(self.objective), *changes)
+        return (figures.on_cpu, figures.excess(self.demands), *figures.order(self.objective), *changes)
 
     def best(self, system: System | None = None) -> Candidate:
         """Of a system; None: of all."""
@@ -104,7 +111,7 @@ class _Search:
         self.trials.run([(system, s) for s in (*asked, *self._asked(schedule, REWRITES).values())])
         default = next((c for c in self.trials.candidates if c.schedule == schedule), None)
         if default is None:
-            raise self.trials.refused[0]
+            raise self.trials.refused[schedule]
         self.trials.run([(system, replace(schedule, arena_limit=n)) for n in self._limits(default.figures)])
         return default
 
@@ -196,10 +203,9 @@ class _Search:
         return [int(d.value) for d in self.demands if d.name == "sram_bytes" and missed_by(d, figures)]
 
 
-def _frontier(candidates: Sequence[Candidate], system: System) -> tuple[Candidate, ...]:
-    mine = sorted(
-        (c for c in candidates if c.system == system), key=lambda c: (c.figures.latency_cycles, c.figures.sram_bytes)
-    )
+def _frontier(candidates: Sequence[Candidate], chosen: Candidate) -> tuple[Candidate, ...]:
+    mine = [c for c in candidates if c.system == chosen.system and c.figures.on_cpu == chosen.figures.on_cpu]
+    mine.sort(key=lambda c: (c.figures.latency_cycles, c.figures.sram_bytes))
     found: list[Candidate] = []
     for candidate in mine:
         if not found or candidate.figures.sram_bytes < found[-1].figures.sram_bytes:
@@ -208,44 +214,52 @@ def _frontier(candidates: Sequence[Candidate], system: System) -> tuple[Candidat
 
 
 def _notes(trials: Trials, chosen: Candidate, default: Candidate) -> tuple[str, ...]:
-    before, after = default.figures, chosen.figures
-    notes = list(trials.notes)
+    mode, notes = chosen.system.memory_mode, list(trials.notes)
     if chosen.system != default.system:
-        modes = f"{chosen.system.memory_mode} instead of {default.system.memory_mode}"
+        modes = f"{mode} instead of {default.system.memory_mode}"
         notes.append(f"memory mode {modes}; Vela asks not to compare its estimates across memory modes")
-    elif chosen is default:
-        notes.append(f"Vela's default is the best of {len(trials.candidates)} schedules")
+    # In the chosen memory mode: only there do the figures compare.
+    plain = next((c for c in trials.candidates if c.schedule == EthosuSchedule(mode)), None)
+    tried = f"the best of {len(trials.candidates)} schedules"
+    if plain is chosen:
+        notes.append(f"Vela's default is {tried}")
+    elif plain is None:
+        notes.append(tried)
     else:
+        before, after = plain.figures, chosen.figures
         change = after.latency_cycles / before.latency_cycles - 1 if before.latency_cycles else 0.0
         others = before.flash_bytes + before.dram_bytes
         notes.append(
-            f"the best of {len(trials.candidates)} schedules; cycles {change:+.1%} to Vela's default, which takes "
-            f"{before.latency_cycles:,} cycles, {before.sram_bytes:,} bytes of SRAM and {others:,} of other memories"
+            f"{tried}; cycles {change:+.1%} to Vela's default, which takes {before.latency_cycles:,} cycles, "
+            f"{before.sram_bytes:,} bytes of SRAM and {others:,} of other memories"
         )
     return tuple(notes)
 
 
 def _unreachable(
-    candidates: Sequence[Candidate], demands: Sequence[Requirement], nearest: Candidate
+    candidates: Sequence[Candidate],
+    requirements: Sequence[Requirement],
+    demands: Sequence[Requirement],
+    nearest: Candidate,
 ) -> RequirementError:
     """Each requirement that nothing meets, with the closest figure and what limits that; else how they clash."""
+
+    def missed(demand: Requirement, candidate: Candidate, among: str = "") -> Diagnostic:
+        where = f"--require {text_of(demand)!r}" if demand in requirements else f"the target's {text_of(demand)}"
+        value = candidate.figures.value(demand.name)
+        found = f"the closest schedule{among} has {demand.name} {value:,.0f}: {_limit(demand, candidate)}"
+        return Diagnostic(where, found, f"{value:,.0f} {'or more' if demand.op == '<=' else 'or less'}")
+
     found = []
     for demand in demands:
         closest = min(candidates, key=lambda c: (missed_by(demand, c.figures), *c.figures.order(None)))
         if missed_by(demand, closest.figures):
-            found.append(_missed(demand, closest))
+            found.append(missed(demand, closest))
     if not found:
-        missed = [d for d in demands if missed_by(d, nearest.figures)]
-        others = ", ".join(text_of(d) for d in demands if d not in missed)
-        found = [_missed(d, nearest, f" of those that meet {others}" if others else "") for d in missed]
+        unmet = [d for d in demands if missed_by(d, nearest.figures)]
+        others = ", ".join(text_of(d) for d in demands if d not in unmet)
+        found = [missed(d, nearest, f" of those that meet {others}" if others else "") for d in unmet]
     return RequirementError(*found)
-
-
-def _missed(demand: Requirement, candidate: Candidate, among: str = "") -> Diagnostic:
-    value = candidate.figures.value(demand.name)
-    allowed = f"{value:,.0f} {'or more' if demand.op == '<=' else 'or less'}"
-    found = f"the closest schedule{among} has {demand.name} {value:,.0f}: {_limit(demand, candidate)}"
-    return Diagnostic(f"--require {text_of(demand)!r}", found, allowed)
 
 
 def _limit(demand: Requirement, candidate: Candidate) -> str:

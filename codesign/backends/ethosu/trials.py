@@ -54,9 +54,9 @@ class Trials:
         self.graph = replace(graph, nodes=tuple(replace(node, origin=node.where) for node in graph.nodes))
         self.candidates: list[Candidate] = []
         self.notes: list[str] = []
-        self.refused: list[ToolError | UnsupportedError] = []
+        self.refused: dict[EthosuSchedule, ToolError | UnsupportedError] = {}
         self._progress = progress
-        self._models: dict[Steps, tuple[Graph, Exported] | None] = {}
+        self._models: dict[Steps, tuple[Graph, Exported] | UnsupportedError] = {}
         self._tried: set[tuple[System, EthosuSchedule]] = set()
         weights = sum(const.type.size for const in graph.consts.values())
         self.left = max(least, int(work_ms / (_MS_PER_NODE * len(graph.nodes) + weights / _BYTES_PER_MS)))
@@ -67,9 +67,11 @@ class Trials:
         for system, schedule in asked:
             if len(fresh) < self.left and (system, schedule) not in self._tried:
                 self._tried.add((system, schedule))
-                exported = self._export(schedule.rewrites)
-                if exported is not None:
-                    fresh.append((system, schedule, exported))
+                model = self._model(schedule.rewrites)
+                if isinstance(model, UnsupportedError):
+                    self._drop(schedule, model)
+                else:
+                    fresh.append((system, schedule, model[1]))
         self.left -= len(fresh)
         jobs = [Job(e.content, system, Options(s.optimise, s.arena_limit, s.disabled)) for system, s, e in fresh]
         made = []
@@ -83,30 +85,28 @@ class Trials:
 
     def cycles(self, candidate: Candidate) -> Mapping[str, int]:
         """Cycles by layer of the user's model."""
-        known = self._models[candidate.schedule.rewrites]
-        assert known is not None
+        model = self._models[candidate.schedule.rewrites]
+        assert not isinstance(model, UnsupportedError)
         found: dict[str, int] = {}
         for layer in candidate.layers.layers:
-            where = known[0].node(layer.name).where
+            where = model[0].node(layer.name).where
             found[where] = found.get(where, 0) + layer.op_cycles
         return found
 
-    def _export(self, steps: Steps) -> Exported | None:
+    def _model(self, steps: Steps) -> tuple[Graph, Exported] | UnsupportedError:
+        """The rewritten graph as Vela takes it, or why no `.tflite` holds it exactly."""
         if steps not in self._models:
             try:
                 graph = apply_rewrites(self.graph, steps)
                 self._models[steps] = graph, export_tflite(graph)
             except UnsupportedError as error:
-                self._models[steps] = None
-                self._drop(EthosuSchedule("", rewrites=steps), error)
-        known = self._models[steps]
-        return known[1] if known else None
+                self._models[steps] = error
+        return self._models[steps]
 
     def _drop(self, schedule: EthosuSchedule, error: ToolError | UnsupportedError) -> None:
-        self.refused.append(error)
-        what = ", ".join(f"{name} of {len(layers)}" for name, layers in schedule.rewrites) or "a schedule"
-        reason = str(error).splitlines()[0]
-        self.notes.append(f"left out: {what}, {schedule.optimise}: {reason}")
+        self.refused[schedule] = error
+        what = ", ".join(f"{name} of {len(layers)}" for name, layers in schedule.rewrites) or "no rewrite"
+        self.notes.append(f"left out: {what}, {schedule.optimise}: {str(error).splitlines()[0]}")
 
 
 def ordered(steps: Mapping[str, Sequence[str]]) -> Steps:
