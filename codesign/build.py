@@ -72,8 +72,8 @@ def example_feeds(graph: Graph, frames: int = GOLDEN_FRAMES) -> list[IntArray]:
 def source_gap(imported: Imported, inputs: Sequence[Array] | None = None) -> Comparison | None:
     """The outputs of the golden evaluation against those of the source model; None for a graph without a source.
 
-    On the first frames of the user's real inputs, else on as many random ones; GAP_FRAMES at most. Raises MismatchError when
-    a layer computes something else than the source model.
+    On the first frames of the user's real inputs, else on as many random ones; GAP_FRAMES at most. Raises MismatchError
+    when a layer computes something else than the source model.
     """
     from codesign.export import comparable_frames
     from codesign.frontend import gap
