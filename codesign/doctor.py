@@ -17,6 +17,7 @@ _PACKAGES = {
     "torch": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
     "brevitas": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
     "onnxoptimizer": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
+    "hls4ml": ("HLS projects", "pip install 'codesign[hls]'"),
     "ai-edge-litert": ("comparing TFLite models with LiteRT's kernels", "pip install 'codesign[ethosu]'"),
 }
 

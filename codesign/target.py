@@ -1,6 +1,7 @@
 """Devices: one TOML file each under targets/, data only.
 
     description = "…"              backends = ["rtl"]        fabric = "xc7"        clock_hz = 100_000_000
+    part = "xc7z020clg400-1"       (as vendor tools name the device; where they are needed)
     [limits]   lut = 53_200  …     [sources]  clock_hz = "why this clock"   lut = "data sheet and table"  …
 
 Every figure has its source.
@@ -28,9 +29,11 @@ _FIELDS: Mapping[str, type] = {
     "backends": list,
     "clock_hz": int,
     "fabric": str,
+    "part": str,
     "limits": dict,
     "sources": dict,
 }
+_OPTIONAL = ("part",)
 _KINDS: Mapping[type, str] = {str: "text", list: "a list of names", int: "a whole number", dict: "a table"}
 
 
@@ -44,6 +47,7 @@ class Target:
     fabric    FPGA fabric: `xc7`, `xcup`, `ecp5`, `ice40`; empty for other devices
     limits    what there is: lut, ff, bram (each of bram_bits), dsp, or bytes of memory
     sources   where each figure was taken from
+    part      the device as vendor tools name it; empty where none is needed
     """
 
     name: str
@@ -53,6 +57,7 @@ class Target:
     fabric: str
     limits: Mapping[str, int]
     sources: Mapping[str, str]
+    part: str = ""
 
     def to_data(self) -> dict[str, Any]:
         """The file's content, as plain data; `target_from_data` reads it back."""
@@ -61,6 +66,7 @@ class Target:
             "backends": list(self.backends),
             "clock_hz": int(self.clock_hz),
             "fabric": self.fabric,
+            "part": self.part,
             "limits": dict(self.limits),
             "sources": dict(self.sources),
         }
@@ -100,6 +106,8 @@ def target_from_data(name: str, data: Mapping[str, Any], where: str = "") -> Tar
     found = [Diagnostic(where, f"unknown key {key!r}", ", ".join(_FIELDS)) for key in data if key not in _FIELDS]
     for key, kind in _FIELDS.items():
         if key not in data:
+            if key in _OPTIONAL:
+                continue
             found.append(Diagnostic(where, f"{key} is missing"))
         elif not isinstance(data[key], kind) or isinstance(data[key], bool):
             found.append(Diagnostic(where, f"{key} is {data[key]!r}", _KINDS[kind]))
@@ -113,6 +121,7 @@ def target_from_data(name: str, data: Mapping[str, Any], where: str = "") -> Tar
         data["fabric"],
         dict(data["limits"]),
         dict(data["sources"]),
+        data.get("part", ""),
     )
 
 

@@ -10,6 +10,8 @@ from codesign.errors import UsageError
 
 BACKENDS: dict[str, str] = {
     "rtl": "codesign.backends.rtl.backend:RtlBackend",
+    "hls": "codesign.backends.hls.backend:VitisBackend",
+    "hls-vivado": "codesign.backends.hls.backend:VivadoBackend",
 }
 
 

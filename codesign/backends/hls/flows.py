@@ -1,0 +1,64 @@
+"""The flows that hls4ml writes projects for: whose tools, which io types, how their C simulation is compiled here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from codesign.errors import InputError, UnsupportedError
+from codesign.schedule import IoType
+from codesign.target import Target
+
+FRAMES = "all smallest, all largest and random frames"
+_COMPARED = "the C simulation of the project equals the golden evaluation on every bit; no vendor tool has run"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One backend of hls4ml.
+
+    name      what hls4ml calls it
+    backend   what codesign calls it
+    header    folder of firmware/ with its codesign_flow.h
+    includes  folders of its integer types below the project, for g++; empty: its C simulation needs the vendor's tool
+    fabrics   families that its tools build for
+    commands  what to run in the project's folder where the tools are
+    verified  what a report says of the project
+    io_types  those that it has
+    """
+
+    name: str
+    backend: str
+    header: str
+    includes: tuple[str, ...]
+    fabrics: tuple[str, ...]
+    commands: tuple[str, ...]
+    verified: str = _COMPARED
+    io_types: tuple[IoType, ...] = ("io_stream", "io_parallel")
+
+
+_XILINX, _AP = ("xc7", "xcup"), ("firmware/ap_types",)
+_AFTER = ("vivado -mode batch -source implement.tcl", "codesign report --vendor .")
+FLOWS: Mapping[str, Flow] = {
+    flow.name: flow
+    for flow in (
+        Flow("Vitis", "hls", "vivado", _AP, _XILINX, ("vitis-run --mode hls --tcl build_prj.tcl", *_AFTER)),
+        Flow("Vivado", "hls-vivado", "vivado", _AP, _XILINX, ("vivado_hls -f build_prj.tcl", *_AFTER)),
+    )
+}
+
+CLOCK_HZ = {"xc7": (10e6, 464e6), "xcup": (10e6, 667e6)}
+"""Clocks that a design may ask for: from the slowest of a clock manager's outputs that makes sense to what the global
+clock buffers of the slowest speed grade carry (AMD DS187, DS925)."""
+
+
+def check_target(flow: Flow, target: Target) -> None:
+    """UnsupportedError for a device that the flow's tools do not build for; InputError for a clock out of range."""
+    if target.fabric not in flow.fabrics or not target.part:
+        found = f"fabric {target.fabric!r}, part {target.part!r}"
+        allowed = f"fabric {' or '.join(flow.fabrics)}, and the part's name as the tools have it"
+        raise UnsupportedError.at(target.name, f"{flow.name} cannot build for {found}", allowed)
+    low, high = CLOCK_HZ[target.fabric]
+    if not low <= target.clock_hz <= high:
+        found = f"clock_hz is {target.clock_hz:,.0f}"
+        raise InputError.at(target.name, found, f"{low:,.0f} to {high:,.0f} on {target.fabric}")

@@ -1,0 +1,81 @@
+"""The HLS backends against the conformance suite, in both io types, and against random graphs and schedules."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from codesign.backends.base import RunOptions
+from codesign.backends.hls.backend import HlsBackend
+from codesign.backends.hls.layers import Flatten
+from codesign.backends.hls.lower import lower
+from codesign.backends.hls.search import legal_loops
+from codesign.errors import UnsupportedError
+from codesign.ir.graph import Graph
+from codesign.ir.ops import Reshape
+from codesign.ir.types import IntType
+from codesign.schedule import HlsSchedule
+from codesign.target import load_target
+from codesign.testing.build import GraphBuilder
+from codesign.testing.cases import CASES
+from codesign.testing.conformance import BackendConformance, quiet, refusals, verify
+from codesign.testing.graphs import feeds, graphs
+
+PYNQ = load_target("pynq-z2")
+REFUSED = {
+    "avg_pool_mean_padded": "a mean over windows of unequal size is not built",
+    "softmax": "Softmax is not built",
+}
+
+pytestmark = pytest.mark.usefixtures("cxx")
+
+
+class TestVitisStream(BackendConformance):
+    backend, target, refused = HlsBackend("Vitis", ("io_stream",)), PYNQ, REFUSED
+
+
+class TestVitisParallel(BackendConformance):
+    backend, target, refused = HlsBackend("Vitis", ("io_parallel",)), PYNQ, REFUSED
+
+
+@pytest.mark.parametrize("io", ["io_stream", "io_parallel"])
+@pytest.mark.parametrize("case", ["conv_bipolar", "residual", "concat", "conv_depthwise", "requant_tflite_double"])
+def test_vivado_is_exact(case: str, io: str, tmp_path: Path) -> None:
+    backend = HlsBackend("Vivado", (io,))  # type: ignore[arg-type]
+    assert verify(backend, PYNQ, CASES[case](), tmp_path) == []
+
+
+def test_a_graph_without_an_operator_is_refused(tmp_path: Path) -> None:
+    sentence = "nothing is computed between the input and the output; a design needs an operator"
+    b = GraphBuilder()
+    x = b.input((2, 3), IntType(4, False))
+    backend = HlsBackend()
+    with pytest.raises(UnsupportedError, match=f"^graph: {sentence}$"):
+        backend.schedule(b.graph(x), PYNQ, "area", (), quiet)
+    assert verify(backend, PYNQ, b.graph(b.node(Reshape((6,)), x)), tmp_path) == [sentence]
+
+
+@settings(max_examples=6, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(
+    graph=graphs(max_nodes=7, max_bits=12).filter(lambda g: len(g.outputs) == 1 and len(g.nodes) > 3),
+    flow=st.sampled_from(["Vitis", "Vivado"]), io=st.sampled_from(["io_stream", "io_parallel"]), data=st.data(),
+)  # fmt: skip
+def test_random_graphs_and_loops_are_exact_or_refused(graph: Graph, flow: str, io: str, data: st.DataObject) -> None:
+    backend = HlsBackend(flow, (io,))  # type: ignore[arg-type]
+    if refusals(backend, PYNQ, graph):
+        return
+    loops = {
+        layer.name: data.draw(st.sampled_from(legal_loops(layer, io)))  # type: ignore[arg-type]
+        for layer in lower(graph, io).layers  # type: ignore[arg-type]
+        if not isinstance(layer, Flatten)
+    }
+    schedule = HlsSchedule(io, loops)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as out:
+        backend.build(graph, schedule, load_target("zcu104"), Path(out))
+        x = feeds(graph, 3, 1)
+        run = backend.run(Path(out), graph, x, RunOptions(), quiet)
+        assert (run.outputs[0] == graph.evaluate(*x)[0]).all()
