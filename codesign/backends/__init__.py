@@ -12,6 +12,7 @@ BACKENDS: dict[str, str] = {
     "rtl": "codesign.backends.rtl.backend:RtlBackend",
     "hls": "codesign.backends.hls.backend:VitisBackend",
     "hls-vivado": "codesign.backends.hls.backend:VivadoBackend",
+    "hls-pynq": "codesign.backends.hls.backend:PynqBackend",
 }
 
 

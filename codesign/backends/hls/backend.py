@@ -37,6 +37,9 @@ from codesign.report import Basis, Metric, Report
 from codesign.schedule import HlsSchedule, IoType
 from codesign.target import Target
 
+FLOAT_BITS = 24
+"""Integers of so many bits are exact in float32."""
+
 _EMPTY = "nothing is computed between the input and the output; a design needs an operator"
 
 
@@ -55,6 +58,10 @@ class HlsBackend:
             found = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs in all"
             last = node is graph.nodes[-1]  # said once, not of every layer
             return Verdict(not last, f"{found}; a design has one of each")
+        wide = [p.name for p in (*graph.inputs, *graph.outputs) if graph.type(p.name).dtype.bits > FLOAT_BITS]
+        if self.flow.boards and wide and node is graph.nodes[-1]:
+            text = f"{' and '.join(wide)} of more than {FLOAT_BITS} bits, which the float words of a stream hold"
+            return Verdict(False, text)
         reason = _refused(graph, self.io_types).get(node.where, "")
         return Verdict(not reason, reason)
 
@@ -130,7 +137,7 @@ class HlsBackend:
         golden = graph.evaluate(feed)[0]
         project.write(network, schedule, self.flow, target, graph, out, feed, golden)
         if self.flow.includes:
-            _require_equal(emulate(out, self.flow.includes, feed, golden, _types(graph), _quiet), golden)
+            _require_equal(emulate(out, self.flow, feed, golden, _types(graph), _quiet), golden)
 
     def run(
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
@@ -146,7 +153,7 @@ class HlsBackend:
         raise_all(UsageError, found)
         frames = options.frames or len(feeds[0])
         feed = np.resize(feeds[0], (frames, *feeds[0].shape[1:]))
-        outputs = emulate(directory, self.flow.includes, feed, graph.evaluate(feed)[0], _types(graph), progress)
+        outputs = emulate(directory, self.flow, feed, graph.evaluate(feed)[0], _types(graph), progress)
         target = json.loads((directory / "design.json").read_text(encoding="utf-8"))["target"]
         return Run([outputs], Report(target, ()))
 
@@ -170,6 +177,13 @@ class VivadoBackend(HlsBackend):
 
     def __init__(self) -> None:
         super().__init__("Vivado")
+
+
+class PynqBackend(HlsBackend):
+    """Vivado HLS with a bitstream and a driver for PYNQ."""
+
+    def __init__(self) -> None:
+        super().__init__("VivadoAccelerator")
 
 
 @lru_cache(maxsize=16)

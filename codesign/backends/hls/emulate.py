@@ -15,6 +15,7 @@ import numpy as np
 from codesign import toolchain
 from codesign.backends.base import Progress
 from codesign.backends.hls.extension import PROJECT
+from codesign.backends.hls.flows import Flow
 from codesign.backends.hls.layers import restored, stored
 from codesign.errors import InputError, ToolError
 from codesign.ir.types import IntArray, TensorType
@@ -36,15 +37,14 @@ def write_vectors(folder: Path, feed: IntArray, golden: IntArray, types: Sequenc
 
 
 def emulate(
-    project: Path, includes: Sequence[str], feed: IntArray, golden: IntArray, types: Sequence[TensorType],
+    project: Path, flow: Flow, feed: IntArray, golden: IntArray, types: Sequence[TensorType],
     progress: Progress,
 ) -> IntArray:  # fmt: skip
     """The outputs of the project for `feed`, by its own testbench. Raises ToolError when it does not compile or run.
 
-    includes  folders of the arbitrary-precision types below the project
-    golden    (frames, …) outputs that the testbench compares with; this function only reads what it computed
+    golden  (frames, …) outputs that the testbench compares with; this function only reads what it computed
     """
-    program = compile_project(project, includes, progress)
+    program = compile_project(project, flow, progress)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_vectors(folder, feed, golden, types)
@@ -70,32 +70,37 @@ def _results(path: Path, frames: int, type_: TensorType) -> IntArray:
     return restored(words, type_.dtype).reshape(frames, *type_.shape)
 
 
-def compile_project(project: Path, includes: Sequence[str], progress: Progress) -> Path:
+def compile_project(project: Path, flow: Flow, progress: Progress) -> Path:
     """The program of a project's sources and testbench, from the cache or compiled."""
     compiler = toolchain.require("c++")
     firmware = project / "firmware"
     if not (firmware / f"{PROJECT}.cpp").is_file():
         raise InputError.at(str(project), "no HLS project", "what 'codesign compile' wrote")
-    sources = sorted(p for p in firmware.rglob("*") if p.suffix in (".h", ".cpp") and "ap_types" not in p.parts)
-    files = [project / f"{PROJECT}_test.cpp", *sources]
+    sources = sorted(p for p in firmware.rglob("*") if p.suffix in (".h", ".cpp"))
+    files = [project / f"{PROJECT}_test.cpp", project / "compare.h", *sources]
     names = [str(path.relative_to(project)) for path in files]
     key = toolchain.digest("hls", *_FLAGS, compiler.version, *compiler.command, *names, *files)
-    folders = [f"-I{project / include}" for include in includes] + [f"-I{project}"]
+    folders = [f"-I{project / include}" for include in flow.includes] + [f"-I{project}"]
 
     def make(entry: Path) -> None:
         progress("compiling the C simulation", 0, 2)
-        headers = _precompiled(compiler, project, includes)
+        headers = _precompiled(compiler, project, flow.includes)
         progress("compiling the C simulation", 1, 2)
         # One translation unit: the testbench with the network before it.
         toolchain.run(
             compiler,
-            [*_FLAGS, *folders, "-include", headers, "-include", firmware / f"{PROJECT}.cpp", files[0], "-o",
-             entry / "csim"],
+            [*_FLAGS, *folders, "-include", headers, *_included(firmware, flow), files[0], "-o", entry / "csim"],
             cwd=firmware, log=toolchain.cache_dir() / "logs" / f"hls-{key[:12]}.log", time_limit_s=COMPILE_LIMIT_S,
         )  # fmt: skip
         progress("compiling the C simulation", 2, 2)
 
     return toolchain.cached("hls", key, make) / "csim"
+
+
+def _included(firmware: Path, flow: Flow) -> list[str | Path]:
+    """The network's own source, and the wrapper around it where the flow has one."""
+    names = dict.fromkeys((f"{PROJECT}.cpp", flow.source))
+    return [part for name in names for part in ("-include", firmware / name)]
 
 
 def _precompiled(compiler: toolchain.Tool, project: Path, includes: Sequence[str]) -> Path:

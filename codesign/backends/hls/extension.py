@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from codesign.backends.hls.cost import is_pipelined, pipeline_interval
+from codesign.backends.hls.flows import Flow
 from codesign.backends.hls.layers import Flatten, Integer, Layer, Linear, Network, Word
 from codesign.errors import ToolError
 from codesign.schedule import HlsSchedule
 
 FIRMWARE = Path(__file__).parent / "firmware"
 PROJECT = "network"
-FLOW_HEADERS = {"Vitis": "vivado", "Vivado": "vivado", "VivadoAccelerator": "vivado"}
 HEADERS = ("codesign_layers.h", "codesign_windows.h")
 
 
-def model_graph(network: Network, schedule: HlsSchedule, flow: str, options: Mapping[str, Any]) -> Any:
-    """The hls4ml ModelGraph of the network for the backend `flow`; `options` go to its initial configuration."""
+def model_graph(network: Network, schedule: HlsSchedule, flow: Flow, options: Mapping[str, Any]) -> Any:
+    """The hls4ml ModelGraph of the network for a flow; `options` go to its initial configuration."""
     with quiet():
-        backend = _backend(flow)
+        backend = _backend(flow.name, flow.header)
         from hls4ml.model.graph import ModelGraph
 
         config = backend.create_initial_config(io_type=schedule.io, **options)
-        config |= {"Backend": flow, "ProjectName": PROJECT, "HLSConfig": _configuration(network, schedule)}
+        config |= {"Backend": flow.name, "ProjectName": PROJECT, "HLSConfig": _configuration(network, schedule)}
         layers = [_input(network)] + [_description(layer, schedule) for layer in network.layers]
         model = ModelGraph.from_layer_list(config, layers, [network.input], [network.output])
         model.config.config["HLSConfig"] = _printable(config["HLSConfig"])
@@ -177,8 +177,20 @@ def _classes() -> tuple[Any, ...]:
 
 
 @functools.cache
-def _backend(flow: str) -> Any:
+def _backend(flow: str, header: str) -> Any:
     """hls4ml's backend with the integer layers registered: their classes, templates and headers."""
+    from hls4ml.backends import get_backend
+
+    backend = get_backend(flow)
+    _register_templates("Vivado" if flow == "VivadoAccelerator" else flow)  # whose passes that flow runs
+    for source in (*(FIRMWARE / name for name in HEADERS), FIRMWARE / header / "codesign_flow.h"):
+        backend.register_source(source)
+    return backend
+
+
+@functools.cache
+def _register_templates(flow: str) -> None:
+    """Teach a backend how the integer layers are configured and called; hls4ml takes a template once."""
     from hls4ml.backends import get_backend
     from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
 
@@ -213,12 +225,8 @@ def _backend(flow: str) -> Any:
             values = ", ".join([v.name for v in (*inputs, output, *(node.get_weights(t.name) for t in layer.tables))])
             return f"nnet::{layer.function}<{types}>({values});"
 
-    backend = get_backend(flow)
-    backend.register_template(IntegerConfig)
-    backend.register_template(IntegerCall)
-    for header in (*(FIRMWARE / name for name in HEADERS), FIRMWARE / FLOW_HEADERS[flow] / "codesign_flow.h"):
-        backend.register_source(header)
-    return backend
+    for template in (IntegerConfig, IntegerCall):
+        get_backend(flow).register_template(template)
 
 
 _SIGNED = ("lo", "hi", "zero_point", "pad_value", "step")
@@ -247,11 +255,16 @@ def _compare(model: Any, network: Network) -> None:
     wrong = []
     for layer in network.layers:
         made = model.graph.get(layer.name)
+        if made is None and isinstance(layer, Flatten):
+            continue  # a Repack has taken its place, or nothing
         if made is None:
+            wrong.append(f"nothing for {layer.where}")
             continue
         found, wanted = made.get_output_variable().type.precision, Word.of(layer.type.dtype)
         kept = (found.width, found.signed) == (wanted.bits, wanted.signed)
         if not kept or isinstance(found, XnorPrecisionType) != wanted.xnor:
             wrong.append(f"{layer.where} as {found}, not {wanted.precision}")
+        elif isinstance(layer, Linear | Integer) and made.get_attr("function_cpp") is None:
+            wrong.append(f"nothing for {layer.where}")
     if wrong:
         raise ToolError.at("hls4ml", f"would compute {'; '.join(wrong)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codesign.errors import InputError, UnsupportedError
 from codesign.schedule import IoType
@@ -25,6 +25,8 @@ class Flow:
     commands  what to run in the project's folder where the tools are
     verified  what a report says of the project
     io_types  those that it has
+    testbench file of testbench/ that becomes the project's
+    boards    hls4ml's name of the board by part, for a flow that makes a bitstream; empty for an IP block
     """
 
     name: str
@@ -35,6 +37,13 @@ class Flow:
     commands: tuple[str, ...]
     verified: str = _COMPARED
     io_types: tuple[IoType, ...] = ("io_stream", "io_parallel")
+    testbench: str = "network_test.cpp"
+    boards: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """The file below firmware/ that its testbench calls."""
+        return "network_axi.cpp" if self.boards else "network.cpp"
 
 
 _XILINX, _AP = ("xc7", "xcup"), ("firmware/ap_types",)
@@ -44,6 +53,15 @@ FLOWS: Mapping[str, Flow] = {
     for flow in (
         Flow("Vitis", "hls", "vivado", _AP, _XILINX, ("vitis-run --mode hls --tcl build_prj.tcl", *_AFTER)),
         Flow("Vivado", "hls-vivado", "vivado", _AP, _XILINX, ("vivado_hls -f build_prj.tcl", *_AFTER)),
+        Flow(
+            "VivadoAccelerator", "hls-pynq", "vivado", _AP, ("xc7",),
+            (
+                "vivado_hls -f build_prj.tcl \"csim=1 synth=1 cosim=0 export=1\"",
+                "vivado -mode batch -source design.tcl     # makes the bitstream",
+                "python3 host.py                           # on the board, with network.bit and network.hwh beside it",
+            ),
+            testbench="network_axi_test.cpp", boards={"xc7z020clg400-1": "pynq-z2"},
+        ),
     )
 }
 
@@ -58,6 +76,9 @@ def check_target(flow: Flow, target: Target) -> None:
         found = f"fabric {target.fabric!r}, part {target.part!r}"
         allowed = f"fabric {' or '.join(flow.fabrics)}, and the part's name as the tools have it"
         raise UnsupportedError.at(target.name, f"{flow.name} cannot build for {found}", allowed)
+    if flow.boards and target.part not in flow.boards:
+        found = f"{flow.name} makes no bitstream for {target.part}"
+        raise UnsupportedError.at(target.name, found, ", ".join(flow.boards))
     low, high = CLOCK_HZ[target.fabric]
     if not low <= target.clock_hz <= high:
         found = f"clock_hz is {target.clock_hz:,.0f}"

@@ -107,7 +107,7 @@ def lower(graph: Graph, io: IoType) -> Network:
     for node in prepared.nodes:
         sources = tuple(layer_of[name] for name in prepared.data_inputs(node))
         made = _RULES[type(node.op)](_Context(prepared, node, names[node.name], sources, io))
-        if made and isinstance(made[0], Linear):
+        if made and isinstance(made[0], Linear) and not made[0].is_conv:
             before = next((la for la in layers if la.name == sources[0]), None)
             if isinstance(before, Flatten):
                 made = [replace(made[0], input=before.input)]

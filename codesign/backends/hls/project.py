@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import string
+from dataclasses import asdict
 from pathlib import Path
 
 from codesign.backends.hls import extension
@@ -13,7 +14,7 @@ from codesign.backends.hls.extension import PROJECT
 from codesign.backends.hls.flows import FRAMES, Flow
 from codesign.backends.hls.layers import Integer, Linear, Network
 from codesign.ir.graph import Graph
-from codesign.ir.types import IntArray
+from codesign.ir.types import IntArray, TensorType
 from codesign.schedule import HlsSchedule
 from codesign.target import Target
 
@@ -26,17 +27,25 @@ def write(
 ) -> None:  # fmt: skip
     """Everything of a project into the existing directory `out`; `feed` and `golden` become the testbench's vectors."""
     options = {"part": target.part, "clock_period": clock_period_ns(target)}
-    model = extension.model_graph(network, schedule, flow.name, options)
+    options |= {"board": flow.boards[target.part]} if flow.boards else {}
+    model = extension.model_graph(network, schedule, flow, options)
     model.config.config["OutputDir"] = str(out)
     with extension.quiet():
         model.write()
     config = out / "hls4ml_config.yml"
     config.write_text(config.read_text(encoding="utf-8").replace(str(out), "."), encoding="utf-8")  # it may be moved
-    shutil.copyfile(HERE / "testbench" / "network_test.cpp", out / f"{PROJECT}_test.cpp")
+    shutil.copyfile(HERE / "testbench" / flow.testbench, out / f"{PROJECT}_test.cpp")
+    shutil.copyfile(HERE / "testbench" / "compare.h", out / "compare.h")
     types = [graph.type(graph.inputs[0].name), graph.type(graph.outputs[0].name)]
     write_vectors(out / "tb_data", feed, golden, types)
-    data = {"flow": flow.name, "target": target.name, "digest": graph.digest(), "schedule": schedule.to_data()}
+    ports = {"input": _port(types[0]), "output": _port(types[1])}
+    data = {
+        "flow": flow.name, "target": target.name, "digest": graph.digest(), "ports": ports,
+        "schedule": schedule.to_data(),
+    }  # fmt: skip
     (out / "design.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    if flow.boards:
+        shutil.copyfile(HERE / "templates" / "host.py", out / "host.py")
     shutil.copyfile(HERE / "tcl" / "implement.tcl", out / "implement.tcl")
     _fill(HERE / "tcl" / "constraints.xdc", out / "constraints.xdc", {"period": f"{clock_period_ns(target):g}"})
     facts = _facts(network, schedule, flow, target, graph.digest(), len(feed))
@@ -46,6 +55,13 @@ def write(
 def clock_period_ns(target: Target) -> float:
     """The period in nanoseconds, to picoseconds."""
     return round(1e9 / target.clock_hz, 3)
+
+
+def _port(type_: TensorType) -> dict[str, object]:
+    """A port for programs that use the network: shape, range, meaning."""
+    quant = None if type_.quant is None else asdict(type_.quant)
+    dtype = type_.dtype
+    return {"shape": type_.shape, "lo": dtype.lo, "hi": dtype.hi, "bipolar": dtype.bipolar, "quant": quant}
 
 
 def _fill(source: Path, destination: Path, values: dict[str, str]) -> None:

@@ -189,14 +189,16 @@ def _meets(design: Design, requirement: Requirement, clock_hz: float) -> bool:
 
 
 def _refuse(designs: list[Design], wanted: Sequence[Requirement], target: Target) -> None:
-    """Say of the design that misses its worst requirement by the least how far it gets."""
+    """Say how far the design gets that misses its worst requirement by the least; it fits the device if any does."""
 
     def miss(design: Design, requirement: Requirement) -> float:
         value, limit = design.figure(requirement.name, target.clock_hz), requirement.value
         over = value / limit if limit else (0.0 if value == 0 else math.inf)
         return over if requirement.op == "<=" else 1 / over if over else math.inf
 
-    best = min(designs, key=lambda d: max(miss(d, r) for r in wanted))
+    device = [r for r in wanted if r.name in target.limits]
+    fitting = [d for d in designs if all(_meets(d, r, target.clock_hz) for r in device)]
+    best = min(fitting or designs, key=lambda d: max(miss(d, r) for r in wanted))
     figures = []
     for requirement in wanted:
         if not _meets(best, requirement, target.clock_hz):
