@@ -19,7 +19,7 @@ from typing import Any
 from codesign.errors import Diagnostic, InputError, UsageError, raise_all
 from codesign.resources import resource_dir
 
-FABRICS = ("xc7", "xcup", "ecp5", "ice40")
+FABRICS = ("xc7", "xcup", "ecp5", "ice40", "arria10")
 """FPGA families."""
 
 _FPGA_LIMITS = ("lut", "ff", "bram", "bram_bits", "dsp")

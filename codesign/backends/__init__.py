@@ -12,6 +12,8 @@ BACKENDS: dict[str, str] = {
     "rtl": "codesign.backends.rtl.backend:RtlBackend",
     "hls": "codesign.backends.hls.backend:VitisBackend",
     "hls-vivado": "codesign.backends.hls.backend:VivadoBackend",
+    "hls-quartus": "codesign.backends.hls.backend:QuartusBackend",
+    "hls-catapult": "codesign.backends.hls.backend:CatapultBackend",
     "hls-pynq": "codesign.backends.hls.backend:PynqBackend",
 }
 

@@ -92,14 +92,14 @@ def test_names_are_identifiers_without_regard_to_case() -> None:
 def test_words_of_weights_avoid_what_hls4ml_takes_for_something_else() -> None:
     i2, u1, i1 = IntType(2, True), IntType(1, False), IntType(1, True)
     small, full = np.array([-1, 0, 1]), np.array([-2, 1])
-    assert weight_word(small, i2, U8, False)[0].bits == 2
-    assert weight_word(full, i2, U8, False)[0].bits == 3  # -2 as int<2> would be taken for +1
-    assert weight_word(np.array([0, 1]), u1, u1, False)[0].bits == 2  # two uint<1> would be taken for -1 and +1
-    assert weight_word(np.array([-1, 0]), i1, U8, False)[0].bits == 2
-    assert weight_word(np.array([-1, 1]), BIPOLAR, BIPOLAR, False)[1] == "xnor"
-    assert weight_word(np.array([-1, 1]), BIPOLAR, BIPOLAR, True)[1] == "sign of input"  # a bias would be doubled
-    assert weight_word(np.array([-1, 1]), BIPOLAR, u1, False)[1] == "ternary"
-    assert weight_word(np.array([-1, 1]), BIPOLAR, U8, False)[1] == "sign of weight"
+    assert weight_word(small, i2, U8, True)[0].bits == 2
+    assert weight_word(full, i2, U8, True)[0].bits == 3  # -2 as int<2> would be taken for +1
+    assert weight_word(np.array([0, 1]), u1, u1, True)[0].bits == 2  # two uint<1> would be taken for -1 and +1
+    assert weight_word(np.array([-1, 0]), i1, U8, True)[0].bits == 2
+    assert weight_word(np.array([-1, 1]), BIPOLAR, BIPOLAR, True)[1] == "xnor"
+    assert weight_word(np.array([-1, 1]), BIPOLAR, BIPOLAR, False)[1] == "sign of input"  # a bias would be doubled
+    assert weight_word(np.array([-1, 1]), BIPOLAR, u1, True)[1] == "ternary"
+    assert weight_word(np.array([-1, 1]), BIPOLAR, U8, True)[1] == "sign of weight"
 
 
 def mlp(width: int = 300, hidden: int = 24) -> Network:

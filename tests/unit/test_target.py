@@ -83,7 +83,7 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
         load_target(str(path))
     assert str(caught.value).splitlines() == [
         f"{path}: unknown backend 'x'; allowed: {', '.join(BACKENDS)}",
-        f"{path}: unknown fabric 'virtex'; allowed: xc7, xcup, ecp5, ice40",
+        f"{path}: unknown fabric 'virtex'; allowed: xc7, xcup, ecp5, ice40, arria10",
         f"{path}: limits.lut is -1; allowed: a whole number, 0 or more; the clock above 0",
         f'{path}: limits.ff has no source; allowed: sources.ff = "data sheet and table"',
     ]

@@ -71,7 +71,7 @@ class HlsBackend:
     ) -> HlsSchedule:  # fmt: skip
         """Io type, loops and depths that meet the requirements; see search.py."""
         self._expect_supported(graph, target)
-        networks = {io: lower(graph, io) for io in self.io_types if not _refused(graph, (io,))}
+        networks = {io: self._lower(graph, io) for io in self.io_types if not _refused(graph, (io,))}
         return search(networks, fabric(target.fabric), target, objective, requirements, progress).schedule
 
     def schedule_data(self, schedule: HlsSchedule) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class HlsBackend:
         schedule = HlsSchedule.from_data(data)
         if schedule.io not in self.io_types:
             raise InputError.at("schedule", schedule.io, f"{' or '.join(self.io_types)} with {self.flow.name}")
-        layers = {layer.name: layer for layer in lower(graph, schedule.io).layers}
+        layers = {layer.name: layer for layer in self._lower(graph, schedule.io).layers}
         found: list[Diagnostic] = []
         for name in schedule.loops:
             if name not in layers:
@@ -106,7 +106,7 @@ class HlsBackend:
 
     def estimate(self, graph: Graph, schedule: HlsSchedule, target: Target) -> Report:
         """Cycles by the simulated loops, and resources, from the model."""
-        network = lower(graph, schedule.io)
+        network = self._lower(graph, schedule.io)
         design = self._design(network, schedule, target)
         clock = target.clock_hz
         timing = design.timing
@@ -131,7 +131,7 @@ class HlsBackend:
         """
         from codesign.build import example_feeds
 
-        network = lower(graph, schedule.io)
+        network = self._lower(graph, schedule.io)
         _require_fit(self._design(network, schedule, target).use, target)
         feed = example_feeds(graph)[0]
         golden = graph.evaluate(feed)[0]
@@ -157,6 +157,9 @@ class HlsBackend:
         target = json.loads((directory / "design.json").read_text(encoding="utf-8"))["target"]
         return Run([outputs], Report(target, ()))
 
+    def _lower(self, graph: Graph, io: IoType) -> Network:
+        return lower(graph, io, self.flow.xnor)
+
     def _design(self, network: Network, schedule: HlsSchedule, target: Target) -> Design:
         made = fabric(target.fabric)
         return Design(schedule, simulate(network, schedule, made.adder_levels), resources(network, schedule, made))
@@ -177,6 +180,20 @@ class VivadoBackend(HlsBackend):
 
     def __init__(self) -> None:
         super().__init__("Vivado")
+
+
+class QuartusBackend(HlsBackend):
+    """Intel HLS compiler."""
+
+    def __init__(self) -> None:
+        super().__init__("Quartus")
+
+
+class CatapultBackend(HlsBackend):
+    """Siemens Catapult."""
+
+    def __init__(self) -> None:
+        super().__init__("Catapult")
 
 
 class PynqBackend(HlsBackend):

@@ -26,6 +26,8 @@ class Flow:
     verified  what a report says of the project
     io_types  those that it has
     testbench file of testbench/ that becomes the project's
+    tool      toolchain's name of the HLS tool that codesign runs; empty: it runs none
+    xnor      whether its layers count equal bits exactly (else products of -1 and +1 are sums)
     boards    hls4ml's name of the board by part, for a flow that makes a bitstream; empty for an IP block
     """
 
@@ -39,6 +41,8 @@ class Flow:
     io_types: tuple[IoType, ...] = ("io_stream", "io_parallel")
     testbench: str = "network_test.cpp"
     boards: Mapping[str, str] = field(default_factory=dict)
+    tool: str = ""
+    xnor: bool = True
 
     @property
     def source(self) -> str:
@@ -51,8 +55,14 @@ _AFTER = ("vivado -mode batch -source implement.tcl", "codesign report --vendor 
 FLOWS: Mapping[str, Flow] = {
     flow.name: flow
     for flow in (
-        Flow("Vitis", "hls", "vivado", _AP, _XILINX, ("vitis-run --mode hls --tcl build_prj.tcl", *_AFTER)),
-        Flow("Vivado", "hls-vivado", "vivado", _AP, _XILINX, ("vivado_hls -f build_prj.tcl", *_AFTER)),
+        Flow(
+            "Vitis", "hls", "vivado", _AP, _XILINX, ("vitis-run --mode hls --tcl build_prj.tcl", *_AFTER),
+            tool="vitis-run",
+        ),
+        Flow(
+            "Vivado", "hls-vivado", "vivado", _AP, _XILINX, ("vivado_hls -f build_prj.tcl", *_AFTER),
+            tool="vivado_hls",
+        ),
         Flow(
             "VivadoAccelerator", "hls-pynq", "vivado", _AP, ("xc7",),
             (
@@ -60,14 +70,24 @@ FLOWS: Mapping[str, Flow] = {
                 "vivado -mode batch -source design.tcl     # makes the bitstream",
                 "python3 host.py                           # on the board, with network.bit and network.hwh beside it",
             ),
-            testbench="network_axi_test.cpp", boards={"xc7z020clg400-1": "pynq-z2"},
+            testbench="network_axi_test.cpp", boards={"xc7z020clg400-1": "pynq-z2"}, tool="vivado_hls",
+        ),
+        Flow(
+            "Quartus", "hls-quartus", "quartus", ("firmware/ac_types",), ("arria10",), ("make network-fpga",),
+            testbench="network_quartus_test.cpp", xnor=False,
+        ),
+        Flow(
+            "Catapult", "hls-catapult", "catapult",
+            (*(f"firmware/{name}/include" for name in ("ac_types", "ac_math", "ac_simutils")), "firmware/nnet_utils"),
+            _XILINX, ("catapult -shell -file build_prj.tcl",), testbench="network_catapult_test.cpp",
+            io_types=("io_stream",), xnor=False,
         ),
     )
 }
 
-CLOCK_HZ = {"xc7": (10e6, 464e6), "xcup": (10e6, 667e6)}
+CLOCK_HZ = {"xc7": (10e6, 464e6), "xcup": (10e6, 667e6), "arria10": (10e6, 644e6)}
 """Clocks that a design may ask for: from the slowest of a clock manager's outputs that makes sense to what the global
-clock buffers of the slowest speed grade carry (AMD DS187, DS925)."""
+clock buffers of the slowest speed grade carry (AMD DS187, DS925; Intel A10-DATASHEET)."""
 
 
 def check_target(flow: Flow, target: Target) -> None:

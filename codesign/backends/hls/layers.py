@@ -170,15 +170,16 @@ def restored(words: IntArray, dtype: IntType) -> IntArray:
     return dtype.decode(words) if dtype.bipolar else words
 
 
-def weight_word(values: IntArray, dtype: IntType, x: IntType, has_bias: bool) -> tuple[Word, Product]:
+def weight_word(values: IntArray, dtype: IntType, x: IntType, can_xnor: bool) -> tuple[Word, Product]:
     """How weights are stored so that hls4ml 1.3 multiplies exactly, and what it then does.
 
     hls4ml takes the product from the types: one bit (its Xnor type) means -1 and +1, `int<2>` means -1, 0 and +1, so a
     weight of -2 needs a third bit. Two operands of type uint<1> make it count equal bits and subtract the number of
-    inputs, whatever they mean; that is right for two bipolar operands without bias only.
+    inputs, whatever they mean; that is right for two bipolar operands without bias only, and where the flow can
+    (`can_xnor`).
     """
     if dtype.bipolar:
-        if x.bipolar and not has_bias:
+        if x.bipolar and can_xnor:
             return Word(1, False, True), "xnor"
         if x.bits > 1:
             return Word(1, False, True), "sign of weight"

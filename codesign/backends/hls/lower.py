@@ -97,8 +97,11 @@ def identifiers(names: Iterable[str]) -> dict[str, str]:
 
 
 @lru_cache(maxsize=8)
-def lower(graph: Graph, io: IoType) -> Network:
-    """The layers of a graph as it was imported; `check` has accepted every node of the prepared one."""
+def lower(graph: Graph, io: IoType, xnor: bool = True) -> Network:
+    """The layers of a graph as it was imported; `check` has accepted every node of the prepared one.
+
+    xnor  whether products of -1 and +1 may be counted equal bits
+    """
     prepared = prepare(graph)
     port = prepared.inputs[0].name
     names = identifiers(node.name for node in prepared.nodes)
@@ -106,7 +109,7 @@ def lower(graph: Graph, io: IoType) -> Network:
     layers: list[Layer] = []
     for node in prepared.nodes:
         sources = tuple(layer_of[name] for name in prepared.data_inputs(node))
-        made = _RULES[type(node.op)](_Context(prepared, node, names[node.name], sources, io))
+        made = _RULES[type(node.op)](_Context(prepared, node, names[node.name], sources, io, xnor))
         if made and isinstance(made[0], Linear) and not made[0].is_conv:
             before = next((la for la in layers if la.name == sources[0]), None)
             if isinstance(before, Flatten):
@@ -126,8 +129,8 @@ def lower(graph: Graph, io: IoType) -> Network:
 class _Context:
     """A node with what a rule asks about it."""
 
-    def __init__(self, graph: Graph, node: Node, name: str, sources: tuple[str, ...], io: IoType) -> None:
-        self.graph, self.node, self.name, self.sources, self.io = graph, node, name, sources, io
+    def __init__(self, graph: Graph, node: Node, name: str, sources: tuple[str, ...], io: IoType, xnor: bool) -> None:
+        self.graph, self.node, self.name, self.sources, self.io, self.xnor = graph, node, name, sources, io, xnor
         self.types = [graph.type(n) for n in graph.data_inputs(node)]
         self.x = self.types[0]
         self.out = graph.type(node.name)
@@ -180,7 +183,7 @@ def _linear(c: _Context) -> list[Layer]:
     if isinstance(op, Conv2d) and op.groups > 1:
         return [_depthwise(c, op, weights, bias)]
     dtype = c.graph.consts[c.node.inputs[1]].type.dtype
-    word, product = weight_word(weights, dtype, c.x.dtype, bias is not None)
+    word, product = weight_word(weights, dtype, c.x.dtype, c.xnor and bias is None)
     order = (1, 2, 3, 0) if isinstance(op, Conv2d) else (1, 0)
     values = (weights.transpose(order) + 1) // 2 if word.xnor else weights.transpose(order)
     stride = op.stride if isinstance(op, Conv2d) else (1, 1)

@@ -34,7 +34,10 @@ def write(
         model.write()
     config = out / "hls4ml_config.yml"
     config.write_text(config.read_text(encoding="utf-8").replace(str(out), "."), encoding="utf-8")  # it may be moved
-    shutil.copyfile(HERE / "testbench" / flow.testbench, out / f"{PROJECT}_test.cpp")
+    test = out / f"{PROJECT}_test.cpp"
+    if flow.name == "Catapult":
+        _declare_weights(test, out / "network_weights.h")
+    shutil.copyfile(HERE / "testbench" / flow.testbench, test)
     shutil.copyfile(HERE / "testbench" / "compare.h", out / "compare.h")
     types = [graph.type(graph.inputs[0].name), graph.type(graph.outputs[0].name)]
     write_vectors(out / "tb_data", feed, golden, types)
@@ -55,6 +58,14 @@ def write(
 def clock_period_ns(target: Target) -> float:
     """The period in nanoseconds, to picoseconds."""
     return round(1e9 / target.clock_hz, 3)
+
+
+def _declare_weights(test: Path, header: Path) -> None:
+    """Keep what hls4ml's testbench for Catapult defines: the arrays that the design reads its constants into."""
+    _, _, rest = test.read_text(encoding="utf-8").partition("insert declare weights\n")
+    declared, _, _ = rest.partition("\n\n")
+    comment = "// The constants of the network, filled from firmware/weights/*.txt in C simulation.\n"
+    header.write_text(f"{comment}{declared}\n", encoding="utf-8")
 
 
 def _port(type_: TensorType) -> dict[str, object]:
