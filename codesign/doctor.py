@@ -59,7 +59,9 @@ def examine() -> list[Finding]:
         findings.append(Finding(package, found, needed_for, install))
     for tool in toolchain.survey():
         findings.append(
-            Finding(tool.name, "" if tool.missing else tool.version or "found", tool.needed_for, tool.install)
+            Finding(
+                tool.name, "" if tool.missing else tool.version or "found", tool.needed_for, tool.install, tool.optional
+            )
         )
     folder = fashion_dir()
     needed_for, install = "training on Fashion-MNIST (else scikit-learn's digits)", "apt install dataset-fashion-mnist"
