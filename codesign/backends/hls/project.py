@@ -63,9 +63,9 @@ def clock_period_ns(target: Target) -> float:
 def _declare_weights(test: Path, header: Path) -> None:
     """Keep what hls4ml's testbench for Catapult defines: the arrays that the design reads its constants into."""
     _, _, rest = test.read_text(encoding="utf-8").partition("insert declare weights\n")
-    declared, _, _ = rest.partition("\n\n")
+    declared, _, _ = rest.partition("namespace nnet")
     comment = "// The constants of the network, filled from firmware/weights/*.txt in C simulation.\n"
-    header.write_text(f"{comment}{declared}\n", encoding="utf-8")
+    header.write_text(f"{comment}{declared.rstrip()}\n", encoding="utf-8")
 
 
 def _port(type_: TensorType) -> dict[str, object]:
