@@ -50,8 +50,11 @@ FLOWS = [
 ]  # fmt: skip
 
 
+FLOW_CASES = ("conv_bipolar", "residual", "concat", "conv_depthwise", "max_pool", "requant_tflite_double")
+
+
 @pytest.mark.parametrize(("flow", "io"), FLOWS)
-@pytest.mark.parametrize("case", ["conv_bipolar", "residual", "concat", "conv_depthwise", "max_pool", "requant_tflite_double"])
+@pytest.mark.parametrize("case", FLOW_CASES)
 def test_other_flows_are_exact(case: str, flow: str, io: IoType, tmp_path: Path) -> None:
     """The layers are the same in every flow, so a few cases that hold most of them stand for all."""
     target = load_target("arria10-gx") if flow == "Quartus" else PYNQ
