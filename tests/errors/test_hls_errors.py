@@ -135,6 +135,15 @@ def test_a_requirement_out_of_reach() -> None:
     assert "where >= 1,000,000,000 is asked; try: the slowest layer is fc0;" in text
 
 
+def test_a_device_that_is_too_small() -> None:
+    small = replace(PYNQ, limits={**PYNQ.limits, "lut": 100})
+    with pytest.raises(RequirementError) as caught:
+        HlsBackend().schedule(mlp(), small, None, (), quiet)
+    (text,) = said(caught)
+    assert text.startswith("pynq-z2: no schedule meets all requirements; the closest has lut ")
+    assert ", where <= 70 may be filled; try: the slowest layer is fc0; a larger device" in text
+
+
 def test_a_replayed_schedule_that_does_not_fit(tmp_path: Path) -> None:
     schedule = HlsSchedule("io_stream", {"fc0": Loop(2, "resource")})
     small = replace(PYNQ, limits={**PYNQ.limits, "lut": 1000})

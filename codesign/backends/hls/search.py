@@ -26,6 +26,7 @@ from codesign.backends.hls.cost import (
 from codesign.backends.hls.layers import Flatten, Integer, Layer, Linear, Network
 from codesign.backends.hls.resources import layer_resources, resources
 from codesign.backends.rtl.blocks.base import Fabric, Resources
+from codesign.backends.rtl.plan import FILL
 from codesign.errors import RequirementError
 from codesign.schedule import HlsSchedule, IoType, Loop
 from codesign.target import Target
@@ -156,9 +157,11 @@ def search(
 
     objective   `latency`, `throughput`: the least of it, then the least use; `area`: the least use; None: the least use
                 when a speed is required, else as `throughput`
+    A resource that no requirement names may be filled as far as the RTL backend fills it (`FILL`).
     Raises RequirementError with how close one can get.
     """
-    limits = {name: float(target.limits[name]) for name in asdict(Resources())}
+    limits = {name: FILL[name] * target.limits[name] for name in asdict(Resources())}
+    limits |= {r.name: min(r.value, float(target.limits[r.name])) for r in requirements if r.name in limits}
     designs: list[Design] = []
     for index, (io, network) in enumerate(networks.items()):
         progress("searching loops", index, len(networks))
@@ -166,10 +169,12 @@ def search(
         if problem.is_possible:
             designs += problem.designs()
     progress("searching loops", len(networks), len(networks))
-    wanted = [*requirements, *(Requirement(name, "<=", limit) for name, limit in limits.items())]
+    named = {r.name for r in requirements}
+    fill = [Requirement(name, "<=", round(limit, 1)) for name, limit in limits.items() if name not in named]
+    wanted = [*requirements, *fill]
     good = [d for d in designs if all(_meets(d, r, target.clock_hz) for r in wanted)]
     if not good:
-        _refuse(designs, wanted, target)
+        _refuse(designs, wanted, requirements, target)
     if objective is None:
         objective = "area" if any(r.name in _SPEED for r in requirements) else "throughput"
 
@@ -188,7 +193,9 @@ def _meets(design: Design, requirement: Requirement, clock_hz: float) -> bool:
     return value <= requirement.value if requirement.op == "<=" else value >= requirement.value
 
 
-def _refuse(designs: list[Design], wanted: Sequence[Requirement], target: Target) -> None:
+def _refuse(
+    designs: list[Design], wanted: Sequence[Requirement], requirements: Sequence[Requirement], target: Target
+) -> None:
     """Say how far the design gets that misses its worst requirement by the least; it fits the device if any does."""
 
     def miss(design: Design, requirement: Requirement) -> float:
@@ -203,9 +210,9 @@ def _refuse(designs: list[Design], wanted: Sequence[Requirement], target: Target
     for requirement in wanted:
         if not _meets(best, requirement, target.clock_hz):
             value = best.figure(requirement.name, target.clock_hz)
-            figures.append(
-                f"{requirement.name} {value:,.0f}, where {requirement.op} {requirement.value:,.12g} is asked"
-            )
+            limit = f"{requirement.op} {requirement.value:,.12g}"
+            asked = "is asked" if requirement in requirements else "may be filled"
+            figures.append(f"{requirement.name} {value:,.0f}, where {limit} {asked}")
     raise RequirementError.at(
         target.name,
         f"no schedule meets all requirements; the closest has {'; '.join(figures)}",
