@@ -132,6 +132,9 @@ def _integer(layer: Integer, loop: Loop, io: str, fabric: Fabric) -> Resources:
         registers += ram(fabric, layer.input.channels * x.bits, layer.in_beats, "auto")
     if layer.function == "repack":
         registers += Resources(ff=float(layer.input.size * x.bits), lut=float(layer.input.size * x.bits))
+    if loop.reuse > 1:  # the multipliers that are left choose among channels
+        factor = sum(table.word.bits for table in layer.tables)
+        registers += times(multiplexer(fabric, loop.reuse, x.bits + factor), elements / loop.reuse)
     return registers + times(body, 1 / loop.reuse)
 
 

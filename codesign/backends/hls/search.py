@@ -56,6 +56,10 @@ class Design:
         return float(timing[name] if name in timing else getattr(self.use, name))
 
 
+SHARED = ("requantise", "integer_multiply")
+"""Layers of ours that multiply: with an interval of R, an HLS tool shares each multiplier among R channels."""
+
+
 def reuse_factors(terms: int, outputs: int) -> list[int]:
     """The reuse factors that hls4ml's resource strategy computes correctly: divisors of the terms, then whole multiples
     of them that divide the outputs (`_validate_reuse_factor` of hls4ml 1.3)."""
@@ -69,7 +73,9 @@ def _divisors(n: int) -> list[int]:
 
 def legal_loops(layer: Layer, io: IoType) -> list[Loop]:
     """The loops of a layer that an HLS tool unrolls; none when there is no such."""
-    if isinstance(layer, Linear):
+    if isinstance(layer, Integer) and layer.function in SHARED:
+        loops = [Loop(reuse) for reuse in _divisors(layer.type.channels)]
+    elif isinstance(layer, Linear):
         factors = [f for f in reuse_factors(layer.terms, layer.outputs) if f > 1]
         if layer.is_conv and io == "io_parallel":
             factors = [f for f in factors if f <= layer.terms]  # what hls4ml's parallel convolution asserts
