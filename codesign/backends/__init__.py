@@ -13,6 +13,7 @@ BACKENDS: dict[str, str] = {
     "hls": "codesign.backends.hls.backend:VitisBackend",
     "hls-vivado": "codesign.backends.hls.backend:VivadoBackend",
     "hls-quartus": "codesign.backends.hls.backend:QuartusBackend",
+    "hls-oneapi": "codesign.backends.hls.backend:OneApiBackend",
     "hls-catapult": "codesign.backends.hls.backend:CatapultBackend",
     "hls-pynq": "codesign.backends.hls.backend:PynqBackend",
 }

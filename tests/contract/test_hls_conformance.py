@@ -45,7 +45,7 @@ class TestVitisParallel(BackendConformance):
 
 FLOWS = [
     (flow, io)
-    for flow in ("Vivado", "VivadoAccelerator", "Quartus", "Catapult")
+    for flow in ("Vivado", "VivadoAccelerator", "Quartus", "oneAPI", "Catapult")
     for io in FLOW_TABLE[flow].io_types
 ]  # fmt: skip
 
@@ -57,7 +57,7 @@ FLOW_CASES = ("conv_bipolar", "residual", "concat", "conv_depthwise", "max_pool"
 @pytest.mark.parametrize("case", FLOW_CASES)
 def test_other_flows_are_exact(case: str, flow: str, io: IoType, tmp_path: Path) -> None:
     """The layers are the same in every flow, so a few cases that hold most of them stand for all."""
-    target = load_target("arria10-gx") if flow == "Quartus" else PYNQ
+    target = load_target("arria10-gx") if flow in ("Quartus", "oneAPI") else PYNQ
     assert verify(HlsBackend(flow, (io,)), target, CASES[case](), tmp_path) == []
 
 

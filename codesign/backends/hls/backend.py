@@ -196,6 +196,13 @@ class CatapultBackend(HlsBackend):
         super().__init__("Catapult")
 
 
+class OneApiBackend(HlsBackend):
+    """Intel oneAPI."""
+
+    def __init__(self) -> None:
+        super().__init__("oneAPI")
+
+
 class PynqBackend(HlsBackend):
     """Vivado HLS with a bitstream and a driver for PYNQ."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from codesign import toolchain
 from codesign.backends.base import Progress
 from codesign.backends.hls.extension import PROJECT
-from codesign.backends.hls.flows import Flow
+from codesign.backends.hls.flows import STAND_INS, Flow
 from codesign.backends.hls.layers import restored, stored
 from codesign.errors import InputError, ToolError
 from codesign.ir.types import IntArray, TensorType
@@ -24,7 +24,7 @@ INPUTS, GOLDEN, RESULTS = "tb_input_features.dat", "tb_output_predictions.dat", 
 COMPILE_LIMIT_S, RUN_LIMIT_S = 1800.0, 3600.0
 
 # -O1 costs a second more than -O0 and runs twenty times faster; more optimisation takes longer than it saves.
-_FLAGS = ("-std=c++11", "-O1", "-w")
+_FLAGS = ("-O1", "-w")
 
 
 def write_vectors(folder: Path, feed: IntArray, golden: IntArray, types: Sequence[TensorType]) -> None:
@@ -51,7 +51,8 @@ def emulate(
         progress("running the C simulation", 0, 0)
         tool = toolchain.Tool("C simulation", (str(program),), "", "verification", "")
         try:
-            toolchain.run(tool, [folder], cwd=project / "firmware", log=folder / "run.log", time_limit_s=RUN_LIMIT_S)
+            firmware = project / flow.root / "firmware"  # from here the project reads its weights
+            toolchain.run(tool, [folder], cwd=firmware, log=folder / "run.log", time_limit_s=RUN_LIMIT_S)
         except ToolError:
             if not _is_comparison(folder / "run.log"):
                 raise
@@ -73,23 +74,25 @@ def _results(path: Path, frames: int, type_: TensorType) -> IntArray:
 def compile_project(project: Path, flow: Flow, progress: Progress) -> Path:
     """The program of a project's sources and testbench, from the cache or compiled."""
     compiler = toolchain.require("c++")
-    firmware = project / "firmware"
+    firmware, test = project / flow.root / "firmware", project / flow.test
     if not (firmware / f"{PROJECT}.cpp").is_file():
         raise InputError.at(str(project), "no HLS project", "what 'codesign compile' wrote")
     sources = sorted(p for p in firmware.rglob("*") if p.suffix in (".h", ".cpp"))
-    files = [project / f"{PROJECT}_test.cpp", project / "compare.h", *sources]
+    files = [test, test.with_name("compare.h"), *sources]
     names = [str(path.relative_to(project)) for path in files]
-    key = toolchain.digest("hls", *_FLAGS, compiler.version, *compiler.command, *names, *files)
-    folders = [f"-I{project / include}" for include in flow.includes] + [f"-I{project}"]
+    flags = (f"-std={flow.standard}", *_FLAGS)
+    key = toolchain.digest("hls", *flags, compiler.version, *compiler.command, *names, *files)
+    includes = include_folders(project, flow)
+    folders = [f"-I{folder}" for folder in (*includes, test.parent, project / flow.root)]
 
     def make(entry: Path) -> None:
         progress("compiling the C simulation", 0, 2)
-        headers = _precompiled(compiler, project, flow.includes)
+        headers = _precompiled(compiler, flags, includes)
         progress("compiling the C simulation", 1, 2)
         # One translation unit: the testbench with the network before it.
         toolchain.run(
             compiler,
-            [*_FLAGS, *folders, "-include", headers, *_included(firmware, flow), files[0], "-o", entry / "csim"],
+            [*flags, *folders, "-include", headers, *_included(firmware, flow), files[0], "-o", entry / "csim"],
             cwd=firmware, log=toolchain.cache_dir() / "logs" / f"hls-{key[:12]}.log", time_limit_s=COMPILE_LIMIT_S,
         )  # fmt: skip
         progress("compiling the C simulation", 2, 2)
@@ -103,23 +106,32 @@ def _included(firmware: Path, flow: Flow) -> list[str | Path]:
     return [part for name in names for part in ("-include", firmware / name)]
 
 
-def _precompiled(compiler: toolchain.Tool, project: Path, includes: Sequence[str]) -> Path:
+def include_folders(project: Path, flow: Flow) -> list[Path]:
+    """Where g++ finds the types of a flow: in the project, or for want of the vendor's headers in stand-ins."""
+    if flow.includes == STAND_INS:
+        import hls4ml
+
+        return [Path(__file__).parent / STAND_INS[0], Path(hls4ml.__file__).parent / STAND_INS[1]]
+    return [project / include for include in flow.includes]
+
+
+def _precompiled(compiler: toolchain.Tool, flags: Sequence[str], includes: Sequence[Path]) -> Path:
     """A header that includes what all projects of a flow do, compiled once: it is most of a compilation.
 
     A compiler that cannot use what another has precompiled reads the header itself.
     """
-    includes = [include for include in includes if not include.endswith("nnet_utils")]  # part of it is the project's
-    library = [p for include in includes for p in sorted((project / include).rglob("*.h"))]
+    includes = [folder for folder in includes if folder.name != "nnet_utils"]  # part of it is the project's
+    library = [p for folder in includes for p in sorted(folder.rglob("*.h*"))]
     kind = "ac" if any(p.name == "ac_int.h" for p in library) else "ap"
     source = Path(__file__).parent / "testbench" / f"{kind}_headers.h"
-    key = toolchain.digest("hls-headers", *_FLAGS, compiler.version, *compiler.command, source, *library)
+    key = toolchain.digest("hls-headers", *flags, compiler.version, *compiler.command, source, *library)
 
     def make(entry: Path) -> None:
         header = entry / source.name
         shutil.copyfile(source, header)
-        folders = [f"-I{project / include}" for include in includes]
+        folders = [f"-I{folder}" for folder in includes]
         toolchain.run(
-            compiler, [*_FLAGS, *folders, "-x", "c++-header", header, "-o", f"{header}.gch"], cwd=entry,
+            compiler, [*flags, *folders, "-x", "c++-header", header, "-o", f"{header}.gch"], cwd=entry,
             log=toolchain.cache_dir() / "logs" / f"hls-headers-{key[:12]}.log", time_limit_s=COMPILE_LIMIT_S,
         )  # fmt: skip
 

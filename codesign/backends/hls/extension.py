@@ -183,7 +183,7 @@ def _backend(flow: str, header: str) -> Any:
 
     backend = get_backend(flow)
     _register_templates("Vivado" if flow == "VivadoAccelerator" else flow)  # whose passes that flow runs
-    for source in (*(FIRMWARE / name for name in HEADERS), FIRMWARE / header / "codesign_flow.h"):
+    for source in (*(FIRMWARE / name for name in HEADERS), *sorted((FIRMWARE / header).glob("*.h"))):
         backend.register_source(source)
     return backend
 

@@ -28,6 +28,8 @@ class Flow:
     testbench file of testbench/ that becomes the project's
     tool      toolchain's name of the HLS tool that codesign runs; empty: it runs none
     xnor      whether its layers count equal bits exactly (else products of -1 and +1 are sums)
+    root      folder of the project that holds firmware/
+    standard  of C++ that its headers are written in
     boards    hls4ml's name of the board by part, for a flow that makes a bitstream; empty for an IP block
     """
 
@@ -43,6 +45,13 @@ class Flow:
     boards: Mapping[str, str] = field(default_factory=dict)
     tool: str = ""
     xnor: bool = True
+    root: str = "."
+    standard: str = "c++11"
+
+    @property
+    def test(self) -> str:
+        """The testbench in a project: where the tools look for one, or apart where they have their own."""
+        return "emulation/network_test.cpp" if self.root != "." else "network_test.cpp"
 
     @property
     def source(self) -> str:
@@ -52,6 +61,9 @@ class Flow:
 
 _XILINX, _AP = ("xc7", "xcup"), ("firmware/ap_types",)
 _AFTER = ("vivado -mode batch -source implement.tcl", "codesign report --vendor .")
+STAND_INS = ("testbench/oneapi", "templates/quartus/ac_types")
+"""For g++ in place of Intel's oneAPI compiler: below this package and below hls4ml, not below a project."""
+
 FLOWS: Mapping[str, Flow] = {
     flow.name: flow
     for flow in (
@@ -81,6 +93,13 @@ FLOWS: Mapping[str, Flow] = {
             (*(f"firmware/{name}/include" for name in ("ac_types", "ac_math", "ac_simutils")), "firmware/nnet_utils"),
             _XILINX, ("catapult -shell -file build_prj.tcl",), testbench="network_catapult_test.cpp",
             io_types=("io_stream",), xnor=False,
+        ),
+        Flow(
+            "oneAPI", "hls-oneapi", "oneapi", STAND_INS, ("arria10",),
+            ("cmake -S . -B build -DFPGA_DEVICE=Arria10", "cmake --build build --target fpga_emu   # or report"),
+            "the kernel, compiled with g++ and stand-ins of Intel's headers, equals the golden evaluation on every "
+            "bit; no vendor tool has run",
+            testbench="network_oneapi_test.cpp", io_types=("io_parallel",), xnor=False, root="src", standard="c++17",
         ),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import string
 from dataclasses import asdict
@@ -34,11 +35,14 @@ def write(
         model.write()
     config = out / "hls4ml_config.yml"
     config.write_text(config.read_text(encoding="utf-8").replace(str(out), "."), encoding="utf-8")  # it may be moved
-    test = out / f"{PROJECT}_test.cpp"
+    test = out / flow.test
+    test.parent.mkdir(exist_ok=True)
     if flow.name == "Catapult":
         _declare_weights(test, out / "network_weights.h")
+    if flow.name == "oneAPI":
+        _name_pipes(out / flow.root / "firmware" / f"{PROJECT}.h", test.with_name("network_ports.h"))
     shutil.copyfile(HERE / "testbench" / flow.testbench, test)
-    shutil.copyfile(HERE / "testbench" / "compare.h", out / "compare.h")
+    shutil.copyfile(HERE / "testbench" / "compare.h", test.with_name("compare.h"))
     types = [graph.type(graph.inputs[0].name), graph.type(graph.outputs[0].name)]
     write_vectors(out / "tb_data", feed, golden, types)
     ports = {"input": _port(types[0]), "output": _port(types[1])}
@@ -66,6 +70,13 @@ def _declare_weights(test: Path, header: Path) -> None:
     declared, _, _ = rest.partition("namespace nnet")
     comment = "// The constants of the network, filled from firmware/weights/*.txt in C simulation.\n"
     header.write_text(f"{comment}{declared.rstrip()}\n", encoding="utf-8")
+
+
+def _name_pipes(network: Path, header: Path) -> None:
+    """The kernel's pipes, first in, last out, under names that do not depend on the network."""
+    names = re.findall(r"^using (\w+Pipe) =", network.read_text(encoding="utf-8"), re.MULTILINE)
+    text = f"using InputPipe = {names[0]};\nusing OutputPipe = {names[-1]};\n"
+    header.write_text(f"// The pipes of the kernel in firmware/network.h.\n{text}", encoding="utf-8")
 
 
 def _port(type_: TensorType) -> dict[str, object]:

@@ -360,4 +360,8 @@ Pixels:
 
 #include "codesign_windows.h"
 
+#ifdef CODESIGN_ARRAYS
+#include "codesign_arrays.h"
+#endif
+
 #endif

@@ -1,14 +1,21 @@
-// What the integer layers need of Catapult: integers of any width, and streams.
+// What the integer layers need of Intel's oneAPI compiler: integers of any width. Arrays are objects: codesign_arrays.h.
 #ifndef CODESIGN_FLOW_H_
 #define CODESIGN_FLOW_H_
 
-#include "ac_channel.h"
-#include "ac_int.h"
+#include <sycl/ext/intel/ac_types/ac_int.hpp>
+
+#define CODESIGN_ARRAYS
 
 namespace nnet {
 
 template <int bits> using signed_integer = ac_int<bits, true>;
-template <class T> using channel = ac_channel<T>;
+
+// Streams are types there, not objects: io_stream is not offered, and this is never instantiated.
+template <class T> class channel {
+  public:
+    T read();
+    void write(const T &word);
+};
 
 } // namespace nnet
 
