@@ -28,7 +28,6 @@ from codesign.testing.graphs import feeds, graphs
 
 PYNQ = load_target("pynq-z2")
 REFUSED = {
-    "avg_pool_mean_padded": "a mean over windows of unequal size is not built",
     "softmax": "Softmax is not built",
 }
 

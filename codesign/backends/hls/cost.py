@@ -124,7 +124,8 @@ def _integer(layer: Integer, loop: Loop, io: str, adder_levels: int) -> Process:
     constants = layer.constants
     taps = int(constants.get("kernel_h", 1)) * int(constants.get("kernel_w", 1))
     terms = max(taps, int(constants.get("n_levels", 1)), layer.input.channels if "argmax" in layer.function else 1)
-    depth = 2 + tree_depth(terms, adder_levels) + (3 if layer.function in ("requantise", "depthwise") else 0)
+    extra = {"requantise": 3, "depthwise": 3, "mean_of_window": layer.type.dtype.bits}  # multipliers; a divider
+    depth = 2 + tree_depth(terms, adder_levels) + extra.get(layer.function, 0)
     if io == "io_parallel":
         return _whole(loop.reuse, depth)
     reads, beats = np.arange(layer.in_beats), np.arange(layer.beats)

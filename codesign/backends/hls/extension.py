@@ -145,6 +145,7 @@ CLASSES = {
     "depthwise": "IntegerDepthwiseConv2D",
     "maximum_of_window": "IntegerMaxPooling2D",
     "sum_of_window": "IntegerSumPooling2D",
+    "mean_of_window": "IntegerMeanPooling2D",
     "pad_image": "IntegerPadding2D",
     "gather": "IntegerGather",
     "repack": "IntegerRepack",

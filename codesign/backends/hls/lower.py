@@ -30,6 +30,7 @@ from codesign.ir.ops import (
     Take,
     Threshold,
 )
+from codesign.ir.ops.base import padded_type
 from codesign.ir.types import IntArray, IntType, TensorType
 from codesign.passes import PIPELINE, run_passes
 from codesign.passes.rewrite import Edit, rewrite
@@ -73,11 +74,8 @@ def prepare(graph: Graph) -> Graph:
 
 def check(node: Node, graph: Graph) -> Verdict:
     """Whether a node of a prepared graph has a layer."""
-    match node.op:
-        case Softmax():
-            return Verdict(False, "Softmax is not built; leave it to the host, the largest class stays the largest")
-        case AvgPool2d(mean=True):
-            return Verdict(False, "a mean over windows of unequal size is not built; pool without padding")
+    if isinstance(node.op, Softmax):
+        return Verdict(False, "Softmax is not built; leave it to the host, the largest class stays the largest")
     return Verdict(True)
 
 
@@ -217,9 +215,36 @@ def _depthwise(c: _Context, op: Conv2d, weights: IntArray, bias: IntArray | None
 def _pool(c: _Context) -> list[Layer]:
     op = c.node.op
     assert isinstance(op, MaxPool2d | AvgPool2d)
+    if isinstance(op, AvgPool2d) and op.mean:
+        return _mean(c, op)
     widths = {"value_t": signed_bits(c.x.dtype), "acc_t": signed_bits(c.out.dtype)}
     function = "maximum_of_window" if isinstance(op, MaxPool2d) else "sum_of_window"
     return [c.integer(function, _window(c, op.kernel, op.stride), widths, base="window_config")]
+
+
+def _mean(c: _Context, op: AvgPool2d) -> list[Layer]:
+    """A mean of windows of unequal size: zeros around the image, the sum, divided by the pixels inside the image."""
+    made: list[Layer] = []
+    height, width, channels = c.x.shape
+    top, left, bottom, right = op.padding
+    image, sources = c.x, c.sources
+    if any(op.padding):
+        dtype = padded_type(c.x.dtype, 0)
+        image = TensorType((height + top + bottom, width + left + right, channels), dtype)
+        constants: dict[str, int | bool] = {
+            "in_height": height, "in_width": width, "top": top, "left": left,
+            "out_height": image.shape[0], "out_width": image.shape[1], "pad_value": 0,
+        }  # fmt: skip
+        widths = {"value_t": signed_bits(c.x.dtype, dtype)}
+        pad = c.integer("pad_image", constants, widths, base="pad_config", name=f"{c.name}_zeros", out=image)
+        made, sources = [pad], (pad.name,)
+    counts = op.counts((height, width, channels)).reshape(-1)
+    area = op.kernel[0] * op.kernel[1]
+    window = _window(c, op.kernel, op.stride) | {"in_height": image.shape[0], "in_width": image.shape[1]}
+    largest = area * (image.dtype.largest + 1)
+    widths = {"value_t": signed_bits(image.dtype), "acc_t": _bits_of(-largest, largest)}
+    tables = (_table("counts", counts),)
+    return [*made, c.integer("mean_of_window", window, widths, tables, "window_config", sources=sources, x=image)]
 
 
 def _threshold(c: _Context) -> list[Layer]:

@@ -154,6 +154,9 @@ def _body(layer: Integer, taps: int, elements: int, fabric: Fabric) -> Resources
             return Resources(lut=float(elements * x.bits * max(x.bits, 1)))
         case "maximum_of_window":
             return Resources(lut=elements * (taps - 1) * (comparator(fabric, x.bits) + x.bits))
+        case "mean_of_window":  # a divider takes a subtraction for each bit of the quotient
+            sums = operand_sum(taps, x.bits).luts(fabric, False)
+            return Resources(lut=elements * (sums + out.bits * (x.bits + taps.bit_length())))
         case "sum_of_window":
             return Resources(lut=elements * operand_sum(taps, x.bits).luts(fabric, False))
         case "depthwise":

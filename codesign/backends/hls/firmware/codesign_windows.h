@@ -1,4 +1,4 @@
-// Layers that look at more than one pixel: depthwise convolution, maximum and sum of windows, padding, gathering,
+// Layers that look at more than one pixel: depthwise convolution, maximum, sum and mean of windows, padding, gathering,
 // another shape. Included by codesign_layers.h, which explains words and values.
 #ifndef CODESIGN_WINDOWS_H_
 #define CODESIGN_WINDOWS_H_
@@ -20,7 +20,8 @@ struct window_config : integer_config {
 // y = bias[c] + sum over k of x[k][c] * weight[k][c]. CONFIG_T: value_t of x, acc_t of the result.
 struct depthwise_function {
     template <class CONFIG_T, class res_T, class word_T, class weight_T, class bias_T>
-    static res_T apply(const word_T window[][CONFIG_T::n_chan], unsigned c, const weight_T *weight, const bias_T *bias) {
+    static res_T apply(const word_T window[][CONFIG_T::n_chan], unsigned c, unsigned, const weight_T *weight,
+                       const bias_T *bias) {
         #pragma HLS INLINE
         typename CONFIG_T::acc_t sum = bias[c];
     Taps:
@@ -36,7 +37,7 @@ struct depthwise_function {
 // y = the largest x of the window. Bits of bipolar words are ordered as their values.
 struct maximum_function {
     template <class CONFIG_T, class res_T, class word_T>
-    static res_T apply(const word_T window[][CONFIG_T::n_chan], unsigned c) {
+    static res_T apply(const word_T window[][CONFIG_T::n_chan], unsigned c, unsigned) {
         #pragma HLS INLINE
         word_T largest = window[0][c];
     Taps:
@@ -52,7 +53,7 @@ struct maximum_function {
 // y = the sum of the window. CONFIG_T: value_t of x, acc_t of the result.
 struct sum_function {
     template <class CONFIG_T, class res_T, class word_T>
-    static res_T apply(const word_T window[][CONFIG_T::n_chan], unsigned c) {
+    static res_T apply(const word_T window[][CONFIG_T::n_chan], unsigned c, unsigned) {
         #pragma HLS INLINE
         typename CONFIG_T::acc_t sum = 0;
     Taps:
@@ -61,6 +62,26 @@ struct sum_function {
             sum += value_of<CONFIG_T::in_bipolar, typename CONFIG_T::value_t>(window[k][c]);
         }
         return res_T(sum);
+    }
+};
+
+// y = round(sum / n), ties away from zero, n the pixels of the window at `position` that lie inside the image; those
+// outside hold 0. CONFIG_T: value_t of x, acc_t of the sum and n together.
+struct mean_function {
+    template <class CONFIG_T, class res_T, class word_T, class count_T>
+    static res_T apply(const word_T window[][CONFIG_T::n_chan], unsigned c, unsigned position, const count_T *counts) {
+        #pragma HLS INLINE
+        typedef typename CONFIG_T::acc_t acc_T;
+        acc_T sum = 0;
+    Taps:
+        for (unsigned k = 0; k < CONFIG_T::kernel_h * CONFIG_T::kernel_w; k++) {
+            #pragma HLS UNROLL
+            sum += value_of<CONFIG_T::in_bipolar, typename CONFIG_T::value_t>(window[k][c]);
+        }
+        const acc_T n = counts[position];
+        const acc_T magnitude = (sum < 0 ? acc_T(-sum) : sum) + (n >> 1);
+        const acc_T mean = magnitude / n;
+        return stored<CONFIG_T::out_bipolar, res_T>(sum < 0 ? acc_T(-mean) : mean);
     }
 };
 
@@ -90,7 +111,7 @@ Rows:
             for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
                 #pragma HLS UNROLL
                 y[(row * CONFIG_T::out_width + column) * CONFIG_T::n_chan + c] =
-                    function::template apply<CONFIG_T, res_T>(window, c, tables...);
+                    function::template apply<CONFIG_T, res_T>(window, c, row * CONFIG_T::out_width + column, tables...);
             }
         }
     }
@@ -108,6 +129,7 @@ void windowed(channel<data_T> &x, channel<res_T> &y, const table_T *...tables) {
     #pragma HLS ARRAY_PARTITION variable=lines complete dim=3
     #pragma HLS ARRAY_PARTITION variable=window complete dim=0
     unsigned next_row = CONFIG_T::kernel_h - 1;
+    unsigned position = 0;
 Rows:
     for (unsigned row = 0; row < CONFIG_T::in_height; row++) {
         unsigned next_column = CONFIG_T::kernel_w - 1;
@@ -146,9 +168,11 @@ Rows:
                     #pragma HLS UNROLL
                     #pragma hls_unroll
                     #pragma unroll
-                    result[c] = function::template apply<CONFIG_T, typename res_T::value_type>(window, c, tables...);
+                    result[c] =
+                        function::template apply<CONFIG_T, typename res_T::value_type>(window, c, position, tables...);
                 }
                 y.write(result);
+                position++;
                 next_column += CONFIG_T::stride_w;
             }
         }
@@ -193,6 +217,20 @@ void sum_of_window(data_T x[CONFIG_T::in_height * CONFIG_T::in_width * CONFIG_T:
 
 template <class data_T, class res_T, class CONFIG_T> void sum_of_window(channel<data_T> &x, channel<res_T> &y) {
     windowed<sum_function, data_T, res_T, CONFIG_T>(x, y);
+}
+
+template <class data_T, class res_T, class CONFIG_T>
+void mean_of_window(data_T x[CONFIG_T::in_height * CONFIG_T::in_width * CONFIG_T::n_chan],
+                    res_T y[CONFIG_T::out_height * CONFIG_T::out_width * CONFIG_T::n_chan],
+                    const typename CONFIG_T::counts_t counts[CONFIG_T::out_height * CONFIG_T::out_width]) {
+    #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
+    windowed<mean_function, data_T, res_T, CONFIG_T>(x, y, counts);
+}
+
+template <class data_T, class res_T, class CONFIG_T>
+void mean_of_window(channel<data_T> &x, channel<res_T> &y,
+                    const typename CONFIG_T::counts_t counts[CONFIG_T::out_height * CONFIG_T::out_width]) {
+    windowed<mean_function, data_T, res_T, CONFIG_T>(x, y, counts);
 }
 
 // `pad_value` around the image. CONFIG_T: in_height, in_width, top, left, out_height, out_width, value_t.

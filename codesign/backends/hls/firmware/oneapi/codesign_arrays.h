@@ -54,6 +54,11 @@ template <class data_T, class res_T, class CONFIG_T> void sum_of_window(const da
     windowed<sum_function, element<data_T>, element<res_T>, CONFIG_T>(x.data(), y.data());
 }
 
+template <class data_T, class res_T, class CONFIG_T, class counts_T>
+void mean_of_window(const data_T &x, res_T &y, const counts_T &counts) {
+    windowed<mean_function, element<data_T>, element<res_T>, CONFIG_T>(x.data(), y.data(), counts.data());
+}
+
 template <class data_T, class res_T, class CONFIG_T> void pad_image(const data_T &x, res_T &y) {
     pad_image<const element<data_T>, element<res_T>, CONFIG_T>(x.data(), y.data());
 }
