@@ -17,8 +17,8 @@ from codesign.backends.hls.lower import lower
 from codesign.backends.hls.search import legal_loops
 from codesign.errors import UnsupportedError
 from codesign.ir.graph import Graph
-from codesign.ir.ops import Reshape
-from codesign.ir.types import IntType
+from codesign.ir.ops import Reshape, Softmax
+from codesign.ir.types import BIPOLAR, IntType
 from codesign.schedule import HlsSchedule, IoType
 from codesign.target import load_target
 from codesign.testing.build import GraphBuilder
@@ -27,19 +27,15 @@ from codesign.testing.conformance import BackendConformance, quiet, refusals, ve
 from codesign.testing.graphs import feeds, graphs
 
 PYNQ = load_target("pynq-z2")
-REFUSED = {
-    "softmax": "Softmax is not built",
-}
-
 pytestmark = pytest.mark.usefixtures("cxx")
 
 
 class TestVitisStream(BackendConformance):
-    backend, target, refused = HlsBackend("Vitis", ("io_stream",)), PYNQ, REFUSED
+    backend, target = HlsBackend("Vitis", ("io_stream",)), PYNQ
 
 
 class TestVitisParallel(BackendConformance):
-    backend, target, refused = HlsBackend("Vitis", ("io_parallel",)), PYNQ, REFUSED
+    backend, target = HlsBackend("Vitis", ("io_parallel",)), PYNQ
 
 
 FLOWS = [
@@ -49,7 +45,7 @@ FLOWS = [
 ]  # fmt: skip
 
 
-FLOW_CASES = ("conv_bipolar", "residual", "concat", "conv_depthwise", "max_pool", "requant_tflite_double")
+FLOW_CASES = ("conv_bipolar", "residual", "concat", "conv_depthwise", "max_pool", "requant_tflite_double", "softmax")
 
 
 @pytest.mark.parametrize(("flow", "io"), FLOWS)
@@ -58,6 +54,16 @@ def test_other_flows_are_exact(case: str, flow: str, io: IoType, tmp_path: Path)
     """The layers are the same in every flow, so a few cases that hold most of them stand for all."""
     target = load_target("arria10-gx") if flow in ("Quartus", "oneAPI") else PYNQ
     assert verify(HlsBackend(flow, (io,)), target, CASES[case](), tmp_path) == []
+
+
+SOFTMAX = [(IntType(8, False), "i16", 0.3), (BIPOLAR, "u8", 2.0), (IntType(5, True), "i8", 8.0)]
+
+
+@pytest.mark.parametrize(("x", "out", "scale"), SOFTMAX)
+def test_softmax_of_other_types(x: IntType, out: str, scale: float, tmp_path: Path) -> None:
+    b = GraphBuilder()
+    graph = b.graph(b.node(Softmax.of(scale, out=IntType.parse(out)), b.input((3, 7), x)))
+    assert verify(HlsBackend(), PYNQ, graph, tmp_path, frames=200) == []
 
 
 def test_a_graph_without_an_operator_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from codesign.backends.hls import flows, project
 from codesign.backends.hls.cost import MAX_UNROLLED, simulate, unrolled
 from codesign.backends.hls.emulate import emulate
 from codesign.backends.hls.layers import Flatten, Network
-from codesign.backends.hls.lower import MAX_READERS, check, lower, prepare
+from codesign.backends.hls.lower import MAX_READERS, lower, prepare
 from codesign.backends.hls.resources import resources
 from codesign.backends.hls.search import Design, describe, legal_loops, search, unrollable
 from codesign.backends.rtl.blocks.base import Resources
@@ -215,13 +215,8 @@ def _refused(graph: Graph, io_types: tuple[IoType, ...]) -> dict[str, str]:
     """By the user's name of a layer, why none of the io types can build it."""
     if all(isinstance(node.op, Reshape) for node in graph.nodes):
         return {node.where: _EMPTY for node in graph.nodes}
-    prepared = prepare(graph)
-    if all(isinstance(node.op, Reshape) for node in prepared.nodes):
+    if all(isinstance(node.op, Reshape) for node in prepare(graph).nodes):
         return {node.where: _EMPTY for node in graph.nodes}
-    verdicts = {node.where: check(node, prepared) for node in prepared.nodes}
-    found = {where: verdict.reason for where, verdict in verdicts.items() if not verdict.ok}
-    if found:
-        return found
     reasons: list[dict[str, str]] = []
     for io in io_types:
         network = lower(graph, io)

@@ -122,9 +122,10 @@ def window_ends(
 
 def _integer(layer: Integer, loop: Loop, io: str, adder_levels: int) -> Process:
     constants = layer.constants
-    taps = int(constants.get("kernel_h", 1)) * int(constants.get("kernel_w", 1))
+    taps = window_taps(layer)
     terms = max(taps, int(constants.get("n_levels", 1)), layer.input.channels if "argmax" in layer.function else 1)
-    extra = {"requantise": 3, "depthwise": 3, "mean_of_window": layer.type.dtype.bits}  # multipliers; a divider
+    # Multipliers one after the other, or a divider.
+    extra = {"requantise": 3, "depthwise": 3, "mean_of_window": layer.type.dtype.bits, "softmax_channels": 30}
     depth = 2 + tree_depth(terms, adder_levels) + extra.get(layer.function, 0)
     if io == "io_parallel":
         return _whole(loop.reuse, depth)
@@ -144,6 +145,13 @@ def _integer(layer: Integer, loop: Loop, io: str, adder_levels: int) -> Process:
     return Process(_uniform(layer.in_beats, loop.reuse), reads, beats, depth)
 
 
+def window_taps(layer: Integer) -> int:
+    """Pixels of a window that are looked at side by side; of a block, one after the other."""
+    if "block" in layer.function:
+        return 1
+    return int(layer.constants.get("kernel_h", 1)) * int(layer.constants.get("kernel_w", 1))
+
+
 def unrolled(layer: Layer, loop: Loop, io: str) -> int:
     """Copies of the body of the largest loop that is unrolled, or elements of the largest array in registers."""
     match layer:
@@ -154,7 +162,7 @@ def unrolled(layer: Layer, loop: Loop, io: str) -> int:
             return max(body, arrays, layer.input.size, layer.type.size) if io == "io_parallel" else max(body, arrays)
         case Integer():
             per_element = max(int(layer.constants.get("n_levels", 1)), 1)
-            taps = int(layer.constants.get("kernel_h", 1)) * int(layer.constants.get("kernel_w", 1))
+            taps = window_taps(layer)
             pixels = layer.beats if io == "io_parallel" else 1
             whole = layer.input.size if layer.function == "repack" else 0
             return max(pixels * max(layer.type.channels, layer.input.channels) * per_element * taps, whole)

@@ -22,7 +22,7 @@ from codesign.schedule import HlsSchedule
 
 FIRMWARE = Path(__file__).parent / "firmware"
 PROJECT = "network"
-HEADERS = ("codesign_layers.h", "codesign_windows.h")
+HEADERS = ("codesign_layers.h", "codesign_shapes.h", "codesign_softmax.h", "codesign_windows.h")
 
 
 def model_graph(network: Network, schedule: HlsSchedule, flow: Flow, options: Mapping[str, Any]) -> Any:
@@ -142,9 +142,12 @@ CLASSES = {
     "integer_multiply": "IntegerMultiply",
     "concatenate_channels": "IntegerConcatenate",
     "argmax_channels": "IntegerArgMax",
+    "softmax_channels": "IntegerSoftmax",
     "depthwise": "IntegerDepthwiseConv2D",
     "maximum_of_window": "IntegerMaxPooling2D",
     "sum_of_window": "IntegerSumPooling2D",
+    "maximum_of_block": "IntegerBlockMaxPooling2D",
+    "sum_of_block": "IntegerBlockSumPooling2D",
     "mean_of_window": "IntegerMeanPooling2D",
     "pad_image": "IntegerPadding2D",
     "gather": "IntegerGather",
@@ -230,7 +233,7 @@ def _register_templates(flow: str) -> None:
         get_backend(flow).register_template(template)
 
 
-_SIGNED = ("lo", "hi", "zero_point", "pad_value", "step")
+_SIGNED = ("lo", "hi", "zero_point", "pad_value", "step", "out_bits", "sum_bits")
 
 
 # -- what became of it -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from codesign.backends.hls.cost import window_taps
 from codesign.backends.hls.layers import Integer, Layer, Linear, Network
 from codesign.backends.rtl.blocks.base import Fabric, Resources
 from codesign.backends.rtl.blocks.cost import block_rams, comparator, multiplexer, ram, rom, style_of, table_luts
@@ -123,8 +124,11 @@ def _integer(layer: Integer, loop: Loop, io: str, fabric: Fabric) -> Resources:
     pixels = layer.beats if io == "io_parallel" else 1
     elements = pixels * layer.type.channels
     registers = Resources(ff=2.0 * elements * out.bits)
-    taps = int(layer.constants.get("kernel_h", 1)) * int(layer.constants.get("kernel_w", 1))
-    if "kernel_h" in layer.constants and io == "io_stream":
+    taps = window_taps(layer)
+    if "block" in layer.function:
+        words = ram(fabric, layer.type.channels * out.bits, layer.type.shape[1], "auto")
+        registers += words if layer.type.shape[1] > 1 else Resources(ff=float(layer.type.channels * out.bits))
+    elif "kernel_h" in layer.constants and io == "io_stream":
         registers += line_buffer(layer.input.shape, int(layer.constants["kernel_h"]), x.bits, fabric)
         registers += Resources(ff=float(taps * layer.input.channels * x.bits))
     body = _body(layer, taps, elements, fabric)
@@ -152,6 +156,10 @@ def _body(layer: Integer, taps: int, elements: int, fabric: Fabric) -> Resources
             return Resources(lut=elements * out.bits * table_luts(fabric, int(layer.constants["n_entries"])))
         case "integer_multiply":
             return Resources(lut=float(elements * x.bits * max(x.bits, 1)))
+        case "maximum_of_block":
+            return Resources(lut=elements * (comparator(fabric, x.bits) + 2 * x.bits))
+        case "sum_of_block":
+            return Resources(lut=2.0 * elements * out.bits)
         case "maximum_of_window":
             return Resources(lut=elements * (taps - 1) * (comparator(fabric, x.bits) + x.bits))
         case "mean_of_window":  # a divider takes a subtraction for each bit of the quotient
@@ -163,6 +171,11 @@ def _body(layer: Integer, taps: int, elements: int, fabric: Fabric) -> Resources
             weights = layer.tables[0].values.reshape(taps, -1)
             sums = sum(operand_sum(int(n) + 1, x.bits).luts(fabric, False) for n in digits(weights).sum(axis=0))
             return Resources(lut=sums * elements / layer.type.channels)
+        case "softmax_channels":  # a product of 32 bits for each element and eight for the reciprocal of the sum
+            pixels = elements / layer.type.channels
+            table = 32 * table_luts(fabric, int(layer.constants["n_entries"]))
+            lut = elements * (table + 3 * 32 + 2 * x.bits) + pixels * 600
+            return Resources(lut=lut, dsp=4 * (elements + 8 * pixels))
         case "argmax_channels":
             index = (layer.input.channels - 1).bit_length()
             each = comparator(fabric, x.bits) + x.bits + index

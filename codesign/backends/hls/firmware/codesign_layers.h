@@ -358,6 +358,8 @@ Pixels:
 
 } // namespace nnet
 
+#include "codesign_shapes.h"
+#include "codesign_softmax.h"
 #include "codesign_windows.h"
 
 #ifdef CODESIGN_ARRAYS

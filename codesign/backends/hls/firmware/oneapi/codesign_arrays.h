@@ -40,6 +40,12 @@ template <class data_T, class res_T, class CONFIG_T> void argmax_channels(const 
     argmax_channels<const element<data_T>, element<res_T>, CONFIG_T>(x.data(), y.data());
 }
 
+template <class data_T, class res_T, class CONFIG_T, class exps_T>
+void softmax_channels(const data_T &x, res_T &y, const exps_T &exps) {
+    for (unsigned i = 0; i < CONFIG_T::n_beats; i++)
+        softmax_of_pixel<CONFIG_T>(x, y, i * CONFIG_T::n_chan, exps.data());
+}
+
 template <class data_T, class res_T, class CONFIG_T, class weight_T, class bias_T>
 void depthwise(const data_T &x, res_T &y, const weight_T &weight, const bias_T &bias) {
     windowed<depthwise_function, element<data_T>, element<res_T>, CONFIG_T>(x.data(), y.data(), weight.data(),
