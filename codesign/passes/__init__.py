@@ -23,6 +23,7 @@ from codesign.passes.remove_dead import remove_dead
 from codesign.passes.remove_identity import remove_identity
 from codesign.passes.requant_to_threshold import requant_to_threshold
 from codesign.passes.split_padding import split_padding
+from codesign.passes.strided_rows import strided_rows
 
 Pass = Callable[[Graph], Graph]
 
@@ -45,6 +46,9 @@ PIPELINE: tuple[Pass, ...] = (
     merge_bias_into_threshold,  # after all thresholds are there
     flatten_early,  # where the Reshape stands directly behind
 )
+
+# To what an HLS project is made of: the same, and Lookup, Mul, Take and Softmax.
+HLS_PIPELINE: tuple[Pass, ...] = (*PIPELINE, strided_rows)
 
 
 def run_passes(graph: Graph, passes: Sequence[Pass] = PIPELINE) -> Graph:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from codesign.ir.text import parse_graph, print_graph
-from codesign.passes import PIPELINE
+from codesign.passes import HLS_PIPELINE
 from codesign.testing.graphs import feeds
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.txt"), key=lambda path: path.stem)
-STEPS = {step.__name__: step for step in PIPELINE}
+STEPS = {step.__name__: step for step in HLS_PIPELINE}
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -38,7 +38,7 @@ def test_every_pass_has_a_golden_graph_that_it_changes() -> None:
 
 
 def test_every_pass_says_what_it_does() -> None:
-    for step in PIPELINE:
+    for step in HLS_PIPELINE:
         description = (step.__doc__ or "").partition("\n")[0]
         assert step.__name__ == step.__module__.rpartition(".")[2]
         assert 20 < len(description) < 120

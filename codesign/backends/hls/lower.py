@@ -33,9 +33,11 @@ from codesign.ir.ops.base import padded_type
 from codesign.ir.ops.classify import SUM_BITS
 from codesign.ir.ops.fixed_point import doubling_high_mul, exp_on_negative_values
 from codesign.ir.types import IntArray, IntType, TensorType
-from codesign.passes import PIPELINE, run_passes
-from codesign.passes.rewrite import Edit, rewrite
+from codesign.passes import HLS_PIPELINE, run_passes
 from codesign.schedule import IoType
+
+PORT = "x_in"
+"""The name of the input in every project."""
 
 MAX_READERS = 7
 """hls4ml clones a stream at most seven times."""
@@ -43,42 +45,21 @@ MAX_READERS = 7
 _ROUNDING = {Rounding.HALF_UP: 0, Rounding.HALF_EVEN: 1, Rounding.TFLITE_DOUBLE: 2}
 
 
-def strided_rows(graph: Graph) -> Graph:
-    """Conv2d with a stride across a kernel of one pixel -> Take of the pixels that count, then stride 1.
-
-    hls4ml's streaming convolution ignores the vertical stride of a kernel of one row, and multiplies in vain.
-    """
-
-    def rule(node: Node, edit: Edit) -> Node | None:
-        op = node.op
-        if not isinstance(op, Conv2d):
-            return None
-        _, kh, kw, _ = edit.value(node.inputs[1]).shape
-        if not ((kh == 1 and op.stride[0] > 1) or (kh == kw == 1 and op.stride[1] > 1)):
-            return None
-        image, (height, width, _) = node.inputs[0], edit.type(node.inputs[0]).shape
-        if op.stride[0] > 1:
-            image = edit.before(node, "rows", Take(0, tuple(range(0, height, op.stride[0]))), image)
-        keep = 1 if kw == 1 else op.stride[1]
-        if keep != op.stride[1]:
-            image = edit.before(node, "columns", Take(1, tuple(range(0, width, op.stride[1]))), image)
-        return replace(node, op=replace(op, stride=(1, keep)), inputs=(image, *node.inputs[1:]))
-
-    return rewrite(graph, rule)
-
-
 @lru_cache(maxsize=8)
 def prepare(graph: Graph) -> Graph:
     """The graph in the form that the layers have, every pass exact: padding apart, means as sums, thresholds."""
-    return run_passes(graph, (*PIPELINE, strided_rows))
+    return run_passes(graph, HLS_PIPELINE)
 
 
 def identifiers(names: Iterable[str]) -> dict[str, str]:
-    """Each name as an identifier of C++ that no other shares; hls4ml does not tell upper from lower case."""
+    """Each name as an identifier of C++ that no other shares, and without the `__` of the names of helper layers.
+
+    hls4ml does not tell upper from lower case, and `input` and the port's `x_in` are taken.
+    """
     found: dict[str, str] = {}
-    taken = {"input"}
+    taken = {"input", PORT}
     for name in names:
-        base = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "layer"
+        base = re.sub(r"[\W_]+", "_", name, flags=re.ASCII).strip("_").lower() or "layer"
         base = f"l_{base}" if base[0].isdigit() else base
         text, number = base, 2
         while text in taken:
@@ -97,7 +78,7 @@ def lower(graph: Graph, io: IoType, xnor: bool = True) -> Network:
     prepared = prepare(graph)
     port = prepared.inputs[0].name
     names = identifiers(node.name for node in prepared.nodes)
-    layer_of: dict[str, str] = {port: "x_in"}
+    layer_of: dict[str, str] = {port: PORT}
     layers: list[Layer] = []
     for node in prepared.nodes:
         sources = tuple(layer_of[name] for name in prepared.data_inputs(node))
@@ -108,14 +89,15 @@ def lower(graph: Graph, io: IoType, xnor: bool = True) -> Network:
                 made = [replace(made[0], input=before.input)]
         layers += made
         layer_of[node.name] = made[-1].name if made else sources[0]
-    # Nodes behind the output, or beside it, are gone (remove_dead); a Reshape in last place computes nothing.
+    # Nodes beside the output are gone (remove_dead); a Reshape in last place computes nothing, and what was lowered
+    # behind the output is left out.
     output = layer_of[prepared.outputs[0].name]
     while isinstance(layers[-1], Flatten) or layers[-1].name != output:
         if layers[-1].name == output:
             output = layers[-1].inputs[0]
         layers.pop()
     first = TensorType(prepared.type(port).shape, prepared.type(port).dtype)
-    return Network("x_in", first, tuple(layers), prepared.type(prepared.outputs[0].name))
+    return Network(PORT, first, tuple(layers), prepared.type(prepared.outputs[0].name))
 
 
 class _Context:
@@ -232,7 +214,7 @@ def _mean(c: _Context, op: AvgPool2d) -> list[Layer]:
             "out_height": image.shape[0], "out_width": image.shape[1], "pad_value": 0,
         }  # fmt: skip
         widths = {"value_t": signed_bits(c.x.dtype, dtype)}
-        pad = c.integer("pad_image", constants, widths, base="pad_config", name=f"{c.name}_zeros", out=image)
+        pad = c.integer("pad_image", constants, widths, base="pad_config", name=f"{c.name}__zeros", out=image)
         made, sources = [pad], (pad.name,)
     counts = op.counts((height, width, channels)).reshape(-1)
     area = op.kernel[0] * op.kernel[1]
@@ -289,7 +271,7 @@ def _concat(c: _Context) -> list[Layer]:
     for index, (other, type_) in enumerate(zip(c.sources[1:], c.types[1:], strict=True), start=2):
         last = index == len(c.sources)
         out = TensorType((*x.shape[:-1], x.channels + type_.channels), x.dtype)
-        name = c.name if last else f"{c.name}_of_{index}"
+        name = c.name if last else f"{c.name}__{index}"
         constants = {"n_other": type_.channels}
         made.append(c.integer("concatenate_channels", constants, name=name, sources=(source, other), x=x, out=out))
         source, x = name, out
