@@ -10,16 +10,29 @@ import pytest
 
 from codesign.backends.base import Requirement, RunOptions
 from codesign.backends.hls import backend as module
+from codesign.backends.hls import extension
 from codesign.backends.hls.backend import HlsBackend
+from codesign.backends.hls.emulate import RESULTS, _results
+from codesign.backends.hls.flows import FLOWS
+from codesign.backends.hls.lower import lower
 from codesign.build import compile_graph
-from codesign.errors import CodesignError, InputError, MismatchError, RequirementError, UnsupportedError, UsageError
+from codesign.errors import (
+    CodesignError,
+    InputError,
+    MismatchError,
+    RequirementError,
+    ToolError,
+    UnsupportedError,
+    UsageError,
+)
 from codesign.ir.graph import Graph
+from codesign.ir.ops import Concat
 from codesign.ir.types import IntType
 from codesign.schedule import HlsSchedule, Loop
 from codesign.target import load_target
 from codesign.testing.build import GraphBuilder
 from codesign.testing.conformance import quiet
-from tests.hw.networks import I2, U2, U8, Build
+from tests.hw.networks import I2, I8, U2, U8, Build
 
 PYNQ = load_target("pynq-z2")
 
@@ -176,6 +189,34 @@ def test_a_c_simulation_has_no_cycles(tmp_path: Path) -> None:
         "--stall: 0.5; allowed: 0: a C simulation has no cycles to stall",
         "--trace: t.fst; allowed: none: a C simulation has no signals",
     ]
+
+
+def test_more_readers_than_a_stream_has_copies() -> None:
+    b = GraphBuilder()
+    x = b.conv(b.input((2, 2, 1), U8), np.full((1, 1, 1, 1), 3), I8, name="x1")
+    graph = b.graph(b.node(Concat(), *[b.threshold(x, np.array([[9 * i]]), IntType(1, False)) for i in range(1, 9)]))
+    with pytest.raises(UnsupportedError) as caught:
+        HlsBackend("Vitis", ("io_stream",)).schedule(graph, PYNQ, None, (), quiet)
+    assert said(caught) == ["x1: 8 layers read it; hls4ml copies a stream 7 times"]
+
+
+def test_a_conversion_that_is_not_what_was_asked_for() -> None:
+    from hls4ml.model.types import IntegerPrecisionType
+
+    network, schedule = lower(mlp(), "io_stream"), HlsSchedule("io_stream", {"fc0": Loop(2, "resource")})
+    model = extension.model_graph(network, schedule, FLOWS["Vitis"], {})
+    model.graph["fc0"].set_attr("reuse_factor", 4)
+    model.graph["act0"].get_output_variable().type.precision = IntegerPrecisionType(5, True)
+    with pytest.raises(ToolError) as caught:
+        extension._compare(model, network, schedule)
+    assert said(caught) == ["hls4ml: would compute net.fc0 with reuse 4; net.act0 as int<5>, not uint<2>"]
+
+
+def test_a_testbench_that_ends_early(tmp_path: Path) -> None:
+    (tmp_path / RESULTS).write_text("1 2 3\n")
+    with pytest.raises(ToolError) as caught:
+        _results(tmp_path / RESULTS, 2, mlp().type("act0"))
+    assert said(caught) == ["C simulation: 3 words of 48 came out"]
 
 
 def test_a_folder_without_a_project(tmp_path: Path) -> None:

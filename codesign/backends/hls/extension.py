@@ -38,7 +38,7 @@ def model_graph(network: Network, schedule: HlsSchedule, flow: Flow, options: Ma
         model.config.config["HLSConfig"] = _printable(config["HLSConfig"])
         _set_depths(model, network, schedule)
         model.apply_flow(backend.get_default_flow())
-    _compare(model, network)
+    _compare(model, network, schedule)
     return model
 
 
@@ -252,8 +252,8 @@ def _set_depths(model: Any, network: Network, schedule: HlsSchedule) -> None:
                 variable.pragma = ("stream", 2 if feeds_clone else schedule.depths[source])
 
 
-def _compare(model: Any, network: Network) -> None:
-    """ToolError when hls4ml changed a precision, or left a layer out."""
+def _compare(model: Any, network: Network, schedule: HlsSchedule) -> None:
+    """ToolError when hls4ml changed a precision or a reuse factor, or left a layer out."""
     from hls4ml.model.types import XnorPrecisionType
 
     wrong = []
@@ -270,5 +270,7 @@ def _compare(model: Any, network: Network) -> None:
             wrong.append(f"{layer.where} as {found}, not {wanted.precision}")
         elif isinstance(layer, Linear | Integer) and made.get_attr("function_cpp") is None:
             wrong.append(f"nothing for {layer.where}")
+        elif made.get_attr("reuse_factor") != schedule.loop(layer.name).reuse:
+            wrong.append(f"{layer.where} with reuse {made.get_attr('reuse_factor')}")
     if wrong:
         raise ToolError.at("hls4ml", f"would compute {'; '.join(wrong)}")
