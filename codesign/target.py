@@ -1,6 +1,7 @@
 """Devices: one TOML file each under targets/, data only.
 
     description = "…"              backends = ["rtl"]        fabric = "xc7"        clock_hz = 100_000_000
+    part = "xc7z020clg400-1"       (as vendor tools name the device; where they are needed)
     [limits]   lut = 53_200  …     [sources]  clock_hz = "why this clock"   lut = "data sheet and table"  …
 
 Instead of a fabric, an Ethos-U has the settings that Vela is run with, and limits in bytes of its system's memories:
@@ -25,7 +26,7 @@ from codesign.resources import resource_dir
 if TYPE_CHECKING:
     from codesign.backends.ethosu.vela import System
 
-FABRICS = ("xc7", "xcup", "ecp5", "ice40")
+FABRICS = ("xc7", "xcup", "ecp5", "ice40", "arria10")
 """FPGA families."""
 
 _FPGA_LIMITS = ("lut", "ff", "bram", "bram_bits", "dsp")
@@ -35,11 +36,12 @@ _FIELDS: Mapping[str, type] = {
     "backends": list,
     "clock_hz": int,
     "fabric": str,
+    "part": str,
     "limits": dict,
     "sources": dict,
     "npu": dict,
 }
-_OPTIONAL = ("fabric", "npu")
+_OPTIONAL = ("fabric", "part", "npu")
 _NPU_FIELDS = ("accelerator", "system_config", "memory_mode", "ini")
 _KINDS: Mapping[type, str] = {str: "text", list: "a list of names", int: "a whole number", dict: "a table"}
 
@@ -55,6 +57,7 @@ class Target:
     limits    what there is: lut, ff, bram (each of bram_bits), dsp, or sram_bytes, flash_bytes, dram_bytes
     sources   where each figure was taken from
     npu       an Ethos-U in its system; None for other devices
+    part      the device as vendor tools name it; empty where none is needed
     """
 
     name: str
@@ -65,6 +68,7 @@ class Target:
     limits: Mapping[str, int]
     sources: Mapping[str, str]
     npu: System | None = None
+    part: str = ""
 
     def to_data(self) -> dict[str, Any]:
         """The file's content, as plain data, with the content of the ini file; `target_from_data` reads it back."""
@@ -73,6 +77,7 @@ class Target:
             "backends": list(self.backends),
             "clock_hz": int(self.clock_hz),
             "fabric": self.fabric,
+            "part": self.part,
             "limits": dict(self.limits),
             "sources": dict(self.sources),
         }
@@ -148,6 +153,7 @@ def target_from_data(
         dict(data["limits"]),
         dict(data["sources"]),
         _system(data["npu"]) if "npu" in data else None,
+        data.get("part", ""),
     )
 
 

@@ -46,7 +46,8 @@ class Tool:
     needed_for  what a user cannot do without it
     install     how to get it
     environment variables that it needs to be set
-    optional    whether everything works without it, only less is checked
+    found       where it was looked for in vain
+    optional    whether all that codesign promises works without it: a vendor's tool, one more check
     """
 
     name: str
@@ -143,6 +144,14 @@ def _tosa() -> Tool:
     return Tool("tosa", (sys.executable, "-P", str(worker)), version, needed_for, install)
 
 
+def _vendor(name: str, needed_for: str, suite: str) -> Tool:
+    """A vendor's program on PATH. It is not asked for its version, which may take a minute."""
+    install = f"source settings64.sh of {suite}, or take the project to a machine that has it"
+    path = shutil.which(name)
+    found = "" if path else f"no {name} on PATH"
+    return Tool(name, (path,) if path else (), path or "", needed_for, install, found=found, optional=True)
+
+
 _FINDERS: Mapping[str, Callable[[], Tool]] = {
     "c++": _compiler,
     "verilator": _verilator,
@@ -150,6 +159,9 @@ _FINDERS: Mapping[str, Callable[[], Tool]] = {
     "vela": _vela,
     "arm-gcc": _arm_gcc,
     "tosa": _tosa,
+    "vitis-run": lambda: _vendor("vitis-run", "synthesis of HLS projects", "Vitis"),
+    "vivado_hls": lambda: _vendor("vivado_hls", "synthesis of HLS projects of older tools", "Vivado 2020.1 or older"),
+    "vivado": lambda: _vendor("vivado", "implementation", "Vivado"),
 }
 
 

@@ -11,6 +11,12 @@ from codesign.errors import UsageError
 BACKENDS: dict[str, str] = {
     "rtl": "codesign.backends.rtl.backend:RtlBackend",
     "ethosu": "codesign.backends.ethosu.backend:EthosuBackend",
+    "hls": "codesign.backends.hls.backend:VitisBackend",
+    "hls-vivado": "codesign.backends.hls.backend:VivadoBackend",
+    "hls-quartus": "codesign.backends.hls.backend:QuartusBackend",
+    "hls-oneapi": "codesign.backends.hls.backend:OneApiBackend",
+    "hls-catapult": "codesign.backends.hls.backend:CatapultBackend",
+    "hls-pynq": "codesign.backends.hls.backend:PynqBackend",
 }
 
 

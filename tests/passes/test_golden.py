@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from codesign.ir.text import parse_graph, print_graph
-from codesign.passes import KERNELS, PIPELINE
+from codesign.passes import HLS_PIPELINE, KERNELS
 from codesign.testing.graphs import feeds
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.txt"), key=lambda path: path.stem)
-STEPS = {step.__name__: step for step in (*PIPELINE, *KERNELS)}
+STEPS = {step.__name__: step for step in (*HLS_PIPELINE, *KERNELS)}
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)

@@ -11,7 +11,7 @@ from codesign.ir.graph import Graph
 from codesign.ir.ops import AvgPool2d, Conv2d, Dense, MaxPool2d, Op, Rounding, Softmax
 from codesign.ir.ops.rescale import round_shift
 from codesign.ir.types import IntType, TensorType
-from codesign.passes import PIPELINE, Pass, run_passes
+from codesign.passes import HLS_PIPELINE, Pass, run_passes
 from codesign.passes.mean_to_sum import exact_division
 from codesign.passes.split_padding import split_padding
 from codesign.testing.build import GraphBuilder
@@ -28,7 +28,7 @@ def same(before: Graph, after: Graph, seed: int) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("step", PIPELINE, ids=lambda s: s.__name__)
+@pytest.mark.parametrize("step", HLS_PIPELINE, ids=lambda s: s.__name__)
 @settings(max_examples=60)
 @given(graph=graphs(), seed=st.integers(0, 1000))
 def test_pass_changes_no_output(step: Pass, graph: Graph, seed: int) -> None:

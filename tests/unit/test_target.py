@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from codesign.backends import BACKENDS
 from codesign.errors import InputError, UsageError
 from codesign.resources import resource_dir
 from codesign.target import load_target, target_from_data, target_names
@@ -62,6 +63,10 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
     target = load_target(str(path))
     assert (target.name, target.fabric, target.clock_hz) == ("mine", "ecp5", 1e6)
     assert target_from_data("mine", target.to_data()) == target
+    path.write_text(GOOD.replace('fabric = "ecp5"', 'fabric = "xc7"\npart = "xc7a35tcpg236-1"'))
+    with_part = load_target(str(path))
+    assert with_part.part == "xc7a35tcpg236-1"
+    assert target_from_data("mine", with_part.to_data()) == with_part
 
 
 def test_unknown_name() -> None:
@@ -78,8 +83,8 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_target(str(path))
     assert str(caught.value).splitlines() == [
-        f"{path}: unknown backend 'x'; allowed: rtl, ethosu",
-        f"{path}: unknown fabric 'virtex'; allowed: xc7, xcup, ecp5, ice40",
+        f"{path}: unknown backend 'x'; allowed: {', '.join(BACKENDS)}",
+        f"{path}: unknown fabric 'virtex'; allowed: xc7, xcup, ecp5, ice40, arria10",
         f"{path}: limits.lut is -1; allowed: a whole number, 0 or more; the clock above 0",
         f'{path}: limits.ff has no source; allowed: sources.ff = "data sheet and table"',
     ]
@@ -91,7 +96,7 @@ def test_missing_and_unknown_keys(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_target(str(path))
     assert str(caught.value).splitlines() == [
-        f"{path}: unknown key 'speed'; allowed: description, backends, clock_hz, fabric, limits, sources, npu",
+        f"{path}: unknown key 'speed'; allowed: description, backends, clock_hz, fabric, part, limits, sources, npu",
         f"{path}: description is 2; allowed: text",
         f"{path}: sources is missing",
     ]

@@ -1,7 +1,8 @@
 """The FPGA families that resources are predicted for.
 
 Sources: AMD UG474 (7 series CLB), UG473 (block RAM), UG479 (DSP48E1), UG574/UG573/UG579 (UltraScale+); Lattice
-FPGA-TN-02204 (ECP5 memory), FPGA-TN-02205 (ECP5 DSP); Lattice DS1056 / FPGA-DS-02008 (iCE40 UltraPlus).
+FPGA-TN-02204 (ECP5 memory), FPGA-TN-02205 (ECP5 DSP); Lattice DS1056 / FPGA-DS-02008 (iCE40 UltraPlus); Intel
+A10-HANDBOOK (Arria 10: an adaptive logic module counts as two look-up tables; never compared with synthesis).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ FABRICS: dict[str, Fabric] = {
     ),
     "xcup": Fabric(
         "xcup", lut_inputs=6, lutram_bits=48, bram_bits=36864, bram_width=72, dsp_a=27, dsp_b=18, adder_levels=3
+    ),
+    "arria10": Fabric(
+        "arria10", lut_inputs=6, lutram_bits=32, bram_bits=20480, bram_width=40, dsp_a=27, dsp_b=27, adder_levels=3
     ),
     "ecp5": Fabric(
         "ecp5", lut_inputs=4, lutram_bits=10, bram_bits=18432, bram_width=36, dsp_a=18, dsp_b=18, adder_levels=2

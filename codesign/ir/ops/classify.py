@@ -30,7 +30,7 @@ class ArgMax:
 
 
 _INT8 = IntType(8, True)
-_DIFF_BITS, _SUM_BITS = 5, 12  # integer bits of the scaled difference (Q5.26) and of the sum of exponentials (Q12.19)
+_DIFF_BITS, SUM_BITS = 5, 12  # integer bits of the scaled difference (Q5.26) and of the sum of exponentials (Q12.19)
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Softmax:
         inside = diff >= self.diff_min
         scaled = doubling_high_mul(np.where(inside, diff, 0) << self.left_shift, self.multiplier)
         exp = np.where(inside, exp_on_negative_values(scaled), 0)
-        total = rounding_divide_by_pot(exp, _SUM_BITS).sum(axis=-1, keepdims=True)
-        scale, over_unit = reciprocal(total, _SUM_BITS)
+        total = rounding_divide_by_pot(exp, SUM_BITS).sum(axis=-1, keepdims=True)
+        scale, over_unit = reciprocal(total, SUM_BITS)
         y = rounding_divide_by_pot(doubling_high_mul(exp, scale), over_unit + 31 - self.out.bits) + self.out.lo
         return np.where(inside, np.clip(y, self.out.lo, self.out.hi), self.out.lo)
 

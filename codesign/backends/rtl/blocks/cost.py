@@ -13,9 +13,9 @@ from codesign.backends.rtl.blocks.base import Fabric, Resources
 
 # The prices by which Yosys 0.70 puts a memory (share/*/brams*.txt, lutrams*.txt): a block RAM (a half on xc7, xcup)
 # against a primitive of distributed RAM; a bit of a table in LUTs costs 1/64 on xc7 and xcup, else 1/16; every bit that
-# selects among banks costs 1, and so does a bit in registers.
-_BLOCK_PRICE = {"xc7": 129, "xcup": 129, "ecp5": 128, "ice40": 64}
-_LUT_RAM_PRICE = {"xc7": 8, "xcup": 8, "ecp5": 4}
+# selects among banks costs 1, and so does a bit in registers. Arria 10, which Yosys does not know: as xc7.
+_BLOCK_PRICE = {"xc7": 129, "xcup": 129, "arria10": 129, "ecp5": 128, "ice40": 64}
+_LUT_RAM_PRICE = {"xc7": 8, "xcup": 8, "arria10": 8, "ecp5": 4}
 
 
 def counter_bits(count: int) -> int:

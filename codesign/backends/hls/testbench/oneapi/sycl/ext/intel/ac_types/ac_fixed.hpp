@@ -1,0 +1,2 @@
+// Stand-in: the open Algorithmic C types, which Intel's are made from.
+#include "ac_fixed.h"

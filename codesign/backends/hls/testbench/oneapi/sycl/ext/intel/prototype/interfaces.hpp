@@ -1,0 +1,2 @@
+// Stand-in: sycl.hpp beside it says what for.
+#include <sycl/sycl.hpp>

@@ -1,0 +1,227 @@
+"""What a user of the HLS backends reads when something cannot be built, does not fit, or differs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codesign.backends.base import Requirement, RunOptions
+from codesign.backends.hls import backend as module
+from codesign.backends.hls import extension
+from codesign.backends.hls.backend import HlsBackend
+from codesign.backends.hls.emulate import RESULTS, _results
+from codesign.backends.hls.flows import FLOWS
+from codesign.backends.hls.lower import lower
+from codesign.build import compile_graph
+from codesign.errors import (
+    CodesignError,
+    InputError,
+    MismatchError,
+    RequirementError,
+    ToolError,
+    UnsupportedError,
+    UsageError,
+)
+from codesign.ir.graph import Graph
+from codesign.ir.ops import Concat
+from codesign.ir.types import IntType
+from codesign.schedule import HlsSchedule, Loop
+from codesign.target import load_target
+from codesign.testing.build import GraphBuilder
+from codesign.testing.conformance import quiet
+from tests.hw.networks import I2, I8, U2, U8, Build
+
+PYNQ = load_target("pynq-z2")
+
+
+def mlp() -> Graph:
+    b = Build((300,), U8)
+    b.dense("fc0", 24, I2)
+    b.threshold("act0", U2)
+    return b.graph()
+
+
+def said(caught: pytest.ExceptionInfo[CodesignError]) -> list[str]:
+    return [str(d) for d in caught.value.diagnostics]
+
+
+def test_a_loop_that_cannot_be_unrolled() -> None:
+    with pytest.raises(InputError) as caught:
+        HlsBackend().read_schedule(HlsSchedule("io_parallel").to_data(), mlp())
+    (text,) = said(caught)
+    assert text.startswith(
+        "schedule, loop of fc0 (net.fc0): latency with reuse 1 unrolls 7,200 operations in one loop, of which an HLS "
+        "tool takes 4,096; allowed: resource with reuse 2; resource with reuse 3; "
+    )
+
+
+def test_everything_wrong_in_a_schedule_is_said_at_once() -> None:
+    data = HlsSchedule("io_stream", {"fc0": Loop(7, "resource"), "gone": Loop()}, {"gone": 4}).to_data()
+    with pytest.raises(InputError) as caught:
+        HlsBackend().read_schedule(data, mlp())
+    found = said(caught)
+    assert found[0] == "schedule, loop of gone: there is no such layer; allowed: fc0, act0"
+    assert found[1].startswith("schedule, loop of fc0 (net.fc0): resource with reuse 7; allowed: resource with ")
+    assert found[2] == "schedule, depth of gone: there is no such layer; allowed: fc0, act0"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({}, "schedule: io None, or no table of loops or depths; allowed: {"),
+        ({"io": "io_stream", "loops": []}, "schedule: io 'io_stream', or no table of loops or depths"),
+        ({"io": "io_stream", "loops": {"a": {"reuse": 0}}}, "schedule, loop of a: {'reuse': 0}; allowed: {"),
+        ({"io": "io_stream", "depths": {"a": -1}}, "schedule, depth of a: -1; allowed: a whole number, 1 or more"),
+    ],
+)
+def test_no_schedule(data: dict[str, object], text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        HlsSchedule.from_data(data)
+    assert said(caught)[0].startswith(text)
+
+
+def test_an_io_type_that_a_backend_does_not_take() -> None:
+    with pytest.raises(InputError) as caught:
+        HlsBackend("Vitis", ("io_stream",)).read_schedule({"io": "io_parallel"}, mlp())
+    assert said(caught) == ["schedule: io_parallel; allowed: io_stream with Vitis"]
+
+
+def test_a_layer_too_wide_for_any_loop() -> None:
+    b = GraphBuilder()
+    x = b.input((5000,), U8)
+    graph = b.graph(b.threshold(x, np.array([[10]]), IntType(1, False)))
+    with pytest.raises(UnsupportedError) as caught:
+        HlsBackend().schedule(graph, PYNQ, None, (), quiet)
+    assert said(caught) == [
+        "threshold1: unrolls 5,000 operations or registers in one loop, of which an HLS tool takes 4,096"
+    ]
+
+
+@pytest.mark.parametrize("clock_hz", [1e6, 600e6])
+def test_a_clock_out_of_range(clock_hz: float) -> None:
+    with pytest.raises(InputError) as caught:
+        HlsBackend().schedule(mlp(), replace(PYNQ, clock_hz=clock_hz), None, (), quiet)
+    assert said(caught) == [f"pynq-z2: clock_hz is {clock_hz:,.0f}; allowed: 10,000,000 to 464,000,000 on xc7"]
+
+
+def test_a_device_that_the_tools_do_not_know() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        HlsBackend().schedule(mlp(), load_target("ulx3s-85f"), None, (), quiet)
+    assert said(caught) == [
+        "ulx3s-85f: Vitis cannot build for fabric 'ecp5', part ''; allowed: fabric xc7 or xcup, and the part's name as "
+        "the tools have it"
+    ]
+    with pytest.raises(UnsupportedError) as caught:
+        HlsBackend("VivadoAccelerator").schedule(mlp(), load_target("arty-a7-100"), None, (), quiet)
+    assert said(caught) == [
+        "arty-a7-100: VivadoAccelerator makes no bitstream for xc7a100tcsg324-1; allowed: xc7z020clg400-1"
+    ]
+
+
+def test_words_that_float_does_not_hold() -> None:
+    b = GraphBuilder()
+    x = b.input((4,), IntType(26, True))
+    graph = b.graph(b.threshold(x, np.array([[0]]), IntType(1, False)))
+    with pytest.raises(UnsupportedError) as caught:
+        HlsBackend("VivadoAccelerator").schedule(graph, PYNQ, None, (), quiet)
+    assert said(caught) == ["threshold1: x of more than 24 bits, which the float words of a stream hold"]
+
+
+def test_two_outputs() -> None:
+    b = GraphBuilder()
+    x = b.input((4,), U8)
+    first = b.threshold(x, np.array([[9]]), IntType(1, False))
+    graph = b.graph(first, b.threshold(x, np.array([[99]]), IntType(1, False)))
+    with pytest.raises(UnsupportedError) as caught:
+        HlsBackend().schedule(graph, PYNQ, None, (), quiet)
+    assert said(caught) == ["threshold2: 1 inputs and 2 outputs in all; a design has one of each"]
+
+
+def test_a_requirement_out_of_reach() -> None:
+    with pytest.raises(RequirementError) as caught:
+        HlsBackend().schedule(mlp(), PYNQ, None, [Requirement("fps", ">=", 1e9)], quiet)
+    (text,) = said(caught)
+    assert text.startswith("pynq-z2: no schedule meets all requirements; the closest has fps ")
+    assert "where >= 1,000,000,000 is asked; try: the slowest layer is fc0;" in text
+
+
+def test_a_device_that_is_too_small() -> None:
+    small = replace(PYNQ, limits={**PYNQ.limits, "lut": 100})
+    with pytest.raises(RequirementError) as caught:
+        HlsBackend().schedule(mlp(), small, None, (), quiet)
+    (text,) = said(caught)
+    assert text.startswith("pynq-z2: no schedule meets all requirements; the closest has lut ")
+    assert ", where <= 70 may be filled; try: the slowest layer is fc0; a larger device" in text
+
+
+def test_a_replayed_schedule_that_does_not_fit(tmp_path: Path) -> None:
+    schedule = HlsSchedule("io_stream", {"fc0": Loop(2, "resource")})
+    small = replace(PYNQ, limits={**PYNQ.limits, "lut": 1000})
+    with pytest.raises(RequirementError, match=r"^pynq-z2: the design does not fit: [\d,]+ lut of 1,000; try: more"):
+        HlsBackend().build(mlp(), schedule, small, tmp_path)
+
+
+def test_a_project_that_differs_is_not_handed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The gate: one wrong bit, and nothing stays on disk."""
+
+    def wrong(_project: object, _flow: object, _feed: object, golden: np.ndarray, *_rest: object) -> np.ndarray:
+        found = golden.copy()
+        found[3, 5] ^= 1
+        return found
+
+    monkeypatch.setattr(module, "emulate", wrong)
+    with pytest.raises(MismatchError) as caught:
+        compile_graph(mlp(), PYNQ, tmp_path / "out", quiet, backend_name="hls")
+    assert said(caught) == [
+        "C simulation: 1 of 384 output elements differ from the golden evaluation, first in frame 3; "
+        "try: report it; the project is not handed over"
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_c_simulation_has_no_cycles(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        HlsBackend().run(tmp_path, mlp(), [], RunOptions(stall=0.5, trace=Path("t.fst")), quiet)
+    assert said(caught) == [
+        "--stall: 0.5; allowed: 0: a C simulation has no cycles to stall",
+        "--trace: t.fst; allowed: none: a C simulation has no signals",
+    ]
+
+
+def test_more_readers_than_a_stream_has_copies() -> None:
+    b = GraphBuilder()
+    x = b.conv(b.input((2, 2, 1), U8), np.full((1, 1, 1, 1), 3), I8, name="x1")
+    graph = b.graph(b.node(Concat(), *[b.threshold(x, np.array([[9 * i]]), IntType(1, False)) for i in range(1, 9)]))
+    with pytest.raises(UnsupportedError) as caught:
+        HlsBackend("Vitis", ("io_stream",)).schedule(graph, PYNQ, None, (), quiet)
+    assert said(caught) == ["x1: 8 layers read it; hls4ml copies a stream 7 times"]
+
+
+def test_a_conversion_that_is_not_what_was_asked_for() -> None:
+    from hls4ml.model.types import IntegerPrecisionType
+
+    network, schedule = lower(mlp(), "io_stream"), HlsSchedule("io_stream", {"fc0": Loop(2, "resource")})
+    model = extension.model_graph(network, schedule, FLOWS["Vitis"], {})
+    model.graph["fc0"].set_attr("reuse_factor", 4)
+    model.graph["act0"].get_output_variable().type.precision = IntegerPrecisionType(5, True)
+    with pytest.raises(ToolError) as caught:
+        extension._compare(model, network, schedule)
+    assert said(caught) == ["hls4ml: would compute net.fc0 with reuse 4; net.act0 as int<5>, not uint<2>"]
+
+
+def test_a_testbench_that_ends_early(tmp_path: Path) -> None:
+    (tmp_path / RESULTS).write_text("1 2 3\n")
+    with pytest.raises(ToolError) as caught:
+        _results(tmp_path / RESULTS, 2, mlp().type("act0"))
+    assert said(caught) == ["C simulation: 3 words of 48 came out"]
+
+
+def test_a_folder_without_a_project(tmp_path: Path) -> None:
+    graph = mlp()
+    feed = np.zeros((1, 300), dtype=np.int64)
+    with pytest.raises(InputError) as caught:
+        HlsBackend().run(tmp_path, graph, [feed], RunOptions(), quiet)
+    assert said(caught) == [f"{tmp_path}: no HLS project; allowed: what 'codesign compile' wrote"]
