@@ -25,6 +25,7 @@ from codesign.passes.remove_identity import remove_identity
 from codesign.passes.requant_to_threshold import requant_to_threshold
 from codesign.passes.split_padding import split_padding
 from codesign.passes.strided_rows import strided_rows
+from codesign.passes.transpose_to_take import transpose_to_take
 
 Pass = Callable[[Graph], Graph]
 
@@ -51,7 +52,7 @@ PIPELINE: tuple[Pass, ...] = (
 # To what a kernel of TFLite or TOSA is made of: a sum and its rescaling directly behind it.
 KERNELS: tuple[Pass, ...] = (remove_dead, merge_equal, quantise_before_pooling)
 # To what an HLS project is made of: the same, and Lookup, Mul, Take and Softmax.
-HLS_PIPELINE: tuple[Pass, ...] = (*PIPELINE, strided_rows)
+HLS_PIPELINE: tuple[Pass, ...] = (transpose_to_take, *PIPELINE, strided_rows)
 
 
 def run_passes(graph: Graph, passes: Sequence[Pass] = PIPELINE) -> Graph:
