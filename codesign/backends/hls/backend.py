@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -16,7 +15,7 @@ from codesign.backends.hls import flows, project
 from codesign.backends.hls.cost import MAX_UNROLLED, simulate, unrolled
 from codesign.backends.hls.emulate import emulate
 from codesign.backends.hls.layers import Flatten, Network
-from codesign.backends.hls.lower import MAX_READERS, lower, prepare
+from codesign.backends.hls.lower import MAX_READERS, PORT, lower, prepare
 from codesign.backends.hls.resources import resources
 from codesign.backends.hls.search import Design, describe, legal_loops, search, unrollable
 from codesign.backends.rtl.blocks.base import Resources
@@ -97,9 +96,8 @@ class HlsBackend:
                 what += f" unrolls {size:,} operations in one loop, of which an HLS tool takes {MAX_UNROLLED:,}"
             allowed = "; ".join(f"{la.strategy} with reuse {la.reuse}" for la in legal)
             found.append(Diagnostic(where, what, allowed))
-        sources = {*layers, "x_in"}
         for name in schedule.depths:
-            if name not in sources:
+            if name not in layers and name != PORT:
                 found.append(Diagnostic(f"schedule, depth of {name}", "there is no such layer", ", ".join(layers)))
         raise_all(InputError, found)
         return schedule
@@ -136,8 +134,7 @@ class HlsBackend:
         feed = example_feeds(graph)[0]
         golden = graph.evaluate(feed)[0]
         project.write(network, schedule, self.flow, target, graph, out, feed, golden)
-        if self.flow.includes:
-            _require_equal(emulate(out, self.flow, feed, golden, _types(graph), _quiet), golden)
+        _require_equal(emulate(out, self.flow, feed, golden, _types(graph), _quiet), golden)
 
     def run(
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
@@ -148,14 +145,11 @@ class HlsBackend:
             found.append(Diagnostic("--stall", f"{options.stall:g}", "0: a C simulation has no cycles to stall"))
         if options.trace is not None:
             found.append(Diagnostic("--trace", str(options.trace), "none: a C simulation has no signals"))
-        if not self.flow.includes:
-            found.append(Diagnostic(self.flow.name, self.flow.verified))
         raise_all(UsageError, found)
         frames = options.frames or len(feeds[0])
         feed = np.resize(feeds[0], (frames, *feeds[0].shape[1:]))
         outputs = emulate(directory, self.flow, feed, graph.evaluate(feed)[0], _types(graph), progress)
-        target = json.loads((directory / "design.json").read_text(encoding="utf-8"))["target"]
-        return Run([outputs], Report(target, ()))
+        return Run([outputs], Report("", ()))
 
     def _lower(self, graph: Graph, io: IoType) -> Network:
         return lower(graph, io, self.flow.xnor)
@@ -213,8 +207,6 @@ class PynqBackend(HlsBackend):
 @lru_cache(maxsize=16)
 def _refused(graph: Graph, io_types: tuple[IoType, ...]) -> dict[str, str]:
     """By the user's name of a layer, why none of the io types can build it."""
-    if all(isinstance(node.op, Reshape) for node in graph.nodes):
-        return {node.where: _EMPTY for node in graph.nodes}
     if all(isinstance(node.op, Reshape) for node in prepare(graph).nodes):
         return {node.where: _EMPTY for node in graph.nodes}
     reasons: list[dict[str, str]] = []
