@@ -59,6 +59,27 @@ def test_from_model_to_verified_project(model: Path, tmp_path: Path, capsys: pyt
     assert (replayed / "artifact" / "design.json").read_text() == (out / "artifact" / "design.json").read_text()
 
 
+@pytest.mark.parametrize(
+    ("backend", "target", "files"),
+    [
+        ("hls-quartus", "arria10-gx", ["Makefile"]),
+        ("hls-oneapi", "arria10-gx", ["CMakeLists.txt", "src/network_test.cpp", "emulation/network_ports.h"]),
+        ("hls-catapult", "pynq-z2", ["build_prj.tcl", "network_weights.h"]),
+    ],
+)
+def test_projects_for_other_tools(model: Path, tmp_path: Path, backend: str, target: str, files: list[str]) -> None:
+    """The README names what is there, and nothing of Xilinx's tools is."""
+    out = tmp_path / "out"
+    assert main(["compile", str(model), "-t", target, "--backend", backend, "-o", str(out)]) == 0
+    readme = (out / "artifact" / "README.md").read_text()
+    for name in files:
+        assert (out / "artifact" / name).is_file()
+        assert f"`{name}`" in readme
+    assert not (out / "artifact" / "implement.tcl").exists()
+    assert "implement.tcl" not in readme
+    assert ("stand-ins of Intel's headers" in readme) == (backend == "hls-oneapi")
+
+
 def test_both_deliverables_in_one_report(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     builds = [str(tmp_path / name) for name in ("hls", "rtl")]
     for out in builds:

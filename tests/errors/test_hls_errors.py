@@ -212,6 +212,20 @@ def test_a_conversion_that_is_not_what_was_asked_for() -> None:
     assert said(caught) == ["hls4ml: would compute net.fc0 with reuse 4; net.act0 as int<5>, not uint<2>"]
 
 
+def test_a_c_simulation_that_aborts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An assertion in a header ends the program, not codesign; its log stays."""
+    program = tmp_path / "csim"
+    program.write_text("#!/bin/sh\necho \"Assertion 'n_in > 0' failed.\"\nkill -ABRT $$\n")
+    program.chmod(0o755)
+    (tmp_path / "firmware").mkdir()
+    monkeypatch.setenv("CODESIGN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("codesign.backends.hls.emulate.compile_project", lambda *_: program)
+    with pytest.raises(ToolError) as caught:
+        HlsBackend().run(tmp_path, mlp(), [np.zeros((1, 300), dtype=np.int64)], RunOptions(), quiet)
+    (log,) = (tmp_path / "cache" / "logs").glob("csim-*.log")
+    assert said(caught) == [f"C simulation: killed by signal 6 (SIGABRT), log {log}\n  | Assertion 'n_in > 0' failed."]
+
+
 def test_a_testbench_that_ends_early(tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text("1 2 3\n")
     with pytest.raises(ToolError) as caught:

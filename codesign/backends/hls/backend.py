@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -11,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict
+from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
 from codesign.backends.hls import flows, project
 from codesign.backends.hls.cost import MAX_UNROLLED, simulate, unrolled
 from codesign.backends.hls.emulate import emulate
 from codesign.backends.hls.layers import Flatten, Network
-from codesign.backends.hls.lower import MAX_READERS, lower, prepare
+from codesign.backends.hls.lower import MAX_READERS, PORT, lower, prepare
 from codesign.backends.hls.resources import resources
 from codesign.backends.hls.search import Design, describe, legal_loops, search, unrollable
 from codesign.backends.rtl.blocks.base import Resources
@@ -97,9 +96,8 @@ class HlsBackend:
                 what += f" unrolls {size:,} operations in one loop, of which an HLS tool takes {MAX_UNROLLED:,}"
             allowed = "; ".join(f"{la.strategy} with reuse {la.reuse}" for la in legal)
             found.append(Diagnostic(where, what, allowed))
-        sources = {*layers, "x_in"}
         for name in schedule.depths:
-            if name not in sources:
+            if name not in layers and name != PORT:
                 found.append(Diagnostic(f"schedule, depth of {name}", "there is no such layer", ", ".join(layers)))
         raise_all(InputError, found)
         return schedule
@@ -124,20 +122,21 @@ class HlsBackend:
         notes = [*describe(design, network), self.flow.verified]
         return Report(target.name, metrics, schedule=schedule.to_data(), notes=notes)
 
-    def build(self, graph: Graph, schedule: HlsSchedule, target: Target, out: Path) -> None:
+    def build(
+        self, graph: Graph, schedule: HlsSchedule, target: Target, out: Path, progress: Progress = ignore_progress
+    ) -> Report:
         """Write the project into `out`, and compare its C simulation with the golden evaluation on every bit.
 
-        Raises MismatchError when one bit differs, RequirementError when the device is too small for it.
+        The report holds the comparison, of a flow whose C simulation can run here. Raises MismatchError when one bit differs, RequirementError when the device is too small for it.
         """
-        from codesign.build import example_feeds
+        from codesign.build import compare, example_feeds
 
         network = self._lower(graph, schedule.io)
         _require_fit(self._design(network, schedule, target).use, target)
         feed = example_feeds(graph)[0]
         golden = graph.evaluate(feed)[0]
         project.write(network, schedule, self.flow, target, graph, out, feed, golden)
-        if self.flow.includes:
-            _require_equal(emulate(out, self.flow, feed, golden, _types(graph), _quiet), golden)
+        _require_equal(emulate(out, self.flow, feed, golden, _types(graph), _quiet), golden)
 
     def run(
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
@@ -148,14 +147,11 @@ class HlsBackend:
             found.append(Diagnostic("--stall", f"{options.stall:g}", "0: a C simulation has no cycles to stall"))
         if options.trace is not None:
             found.append(Diagnostic("--trace", str(options.trace), "none: a C simulation has no signals"))
-        if not self.flow.includes:
-            found.append(Diagnostic(self.flow.name, self.flow.verified))
         raise_all(UsageError, found)
         frames = options.frames or len(feeds[0])
         feed = np.resize(feeds[0], (frames, *feeds[0].shape[1:]))
         outputs = emulate(directory, self.flow, feed, graph.evaluate(feed)[0], _types(graph), progress)
-        target = json.loads((directory / "design.json").read_text(encoding="utf-8"))["target"]
-        return Run([outputs], Report(target, ()))
+        return Run([outputs], Report("", ()))
 
     def _lower(self, graph: Graph, io: IoType) -> Network:
         return lower(graph, io, self.flow.xnor)
@@ -213,8 +209,6 @@ class PynqBackend(HlsBackend):
 @lru_cache(maxsize=16)
 def _refused(graph: Graph, io_types: tuple[IoType, ...]) -> dict[str, str]:
     """By the user's name of a layer, why none of the io types can build it."""
-    if all(isinstance(node.op, Reshape) for node in graph.nodes):
-        return {node.where: _EMPTY for node in graph.nodes}
     if all(isinstance(node.op, Reshape) for node in prepare(graph).nodes):
         return {node.where: _EMPTY for node in graph.nodes}
     reasons: list[dict[str, str]] = []
@@ -232,10 +226,6 @@ def _refused(graph: Graph, io_types: tuple[IoType, ...]) -> dict[str, str]:
 
 def _types(graph: Graph) -> list[Any]:
     return [graph.type(graph.inputs[0].name), graph.type(graph.outputs[0].name)]
-
-
-def _quiet(_what: str, _done: int, _total: int) -> None:
-    """A build shows no progress of its own."""
 
 
 def _require_fit(use: Resources, target: Target) -> None:

@@ -5,6 +5,7 @@ The program is a process of its own: an assertion in hls4ml's headers aborts it,
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ def emulate(
     golden  (frames, …) outputs that the testbench compares with; this function only reads what it computed
     """
     program = compile_project(project, flow, progress)
+    log = toolchain.cache_dir() / "logs" / f"csim-{program.parent.name[:12]}-{os.getpid()}.log"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_vectors(folder, feed, golden, types)
@@ -52,9 +54,9 @@ def emulate(
         tool = toolchain.Tool("C simulation", (str(program),), "", "verification", "")
         try:
             firmware = project / flow.root / "firmware"  # from here the project reads its weights
-            toolchain.run(tool, [folder], cwd=firmware, log=folder / "run.log", time_limit_s=RUN_LIMIT_S)
+            toolchain.run(tool, [folder], cwd=firmware, log=log, time_limit_s=RUN_LIMIT_S)
         except ToolError:
-            if not _is_comparison(folder / "run.log"):
+            if not _is_comparison(log):
                 raise
         return _results(folder / RESULTS, len(feed), types[1])
 

@@ -20,9 +20,10 @@ class Flow:
     name      what hls4ml calls it
     backend   what codesign calls it
     header    folder of firmware/ with its codesign_flow.h
-    includes  folders of its integer types below the project, for g++; empty: its C simulation needs the vendor's tool
+    includes  folders of its integer types below the project, for g++
     fabrics   families that its tools build for
     commands  what to run in the project's folder where the tools are
+    files     what else is in a project, and what for
     verified  what a report says of the project
     io_types  those that it has
     testbench file of testbench/ that becomes the project's
@@ -39,6 +40,7 @@ class Flow:
     includes: tuple[str, ...]
     fabrics: tuple[str, ...]
     commands: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
     verified: str = _COMPARED
     io_types: tuple[IoType, ...] = ("io_stream", "io_parallel")
     testbench: str = "network_test.cpp"
@@ -60,6 +62,11 @@ class Flow:
 
 
 _XILINX, _AP = ("xc7", "xcup"), ("firmware/ap_types",)
+_TCL = (
+    ("`build_prj.tcl`, `build_opt.tcl`, `project.tcl`", "C simulation, synthesis, co-simulation, export: hls4ml's"),
+    ("`implement.tcl`", "place and route of the RTL, out of context: `utilisation.rpt`, `timing.rpt`"),
+    ("`constraints.xdc`", "the clock"),
+)
 _AFTER = ("vivado -mode batch -source implement.tcl", "codesign report --vendor .")
 STAND_INS = ("testbench/oneapi", "templates/quartus/ac_types")
 """For g++ in place of Intel's oneAPI compiler: below this package and below hls4ml, not below a project."""
@@ -74,6 +81,7 @@ FLOWS: Mapping[str, Flow] = {
             _AP,
             _XILINX,
             ("vitis-run --mode hls --tcl build_prj.tcl", *_AFTER),
+            _TCL,
             tool="vitis-run",
         ),
         Flow(
@@ -83,6 +91,7 @@ FLOWS: Mapping[str, Flow] = {
             _AP,
             _XILINX,
             ("vivado_hls -f build_prj.tcl", *_AFTER),
+            _TCL,
             tool="vivado_hls",
         ),
         Flow(
@@ -96,6 +105,11 @@ FLOWS: Mapping[str, Flow] = {
                 "vivado -mode batch -source design.tcl     # makes the bitstream",
                 "python3 host.py                           # on the board, with network.bit and network.hwh beside it",
             ),
+            (
+                *_TCL,
+                ("`design.tcl`", "the block design around the network, up to the bitstream: hls4ml's"),
+                ("`axi_stream_driver.py`, `host.py`", "hls4ml's driver; images in and scores out, a replay of tb_data"),
+            ),
             testbench="network_axi_test.cpp",
             boards={"xc7z020clg400-1": "pynq-z2"},
             tool="vivado_hls",
@@ -107,6 +121,7 @@ FLOWS: Mapping[str, Flow] = {
             ("firmware/ac_types",),
             ("arria10",),
             ("make network-fpga",),
+            (("`Makefile`", "emulation and synthesis with i++: hls4ml's"),),
             testbench="network_quartus_test.cpp",
             xnor=False,
         ),
@@ -117,6 +132,7 @@ FLOWS: Mapping[str, Flow] = {
             (*(f"firmware/{name}/include" for name in ("ac_types", "ac_math", "ac_simutils")), "firmware/nnet_utils"),
             _XILINX,
             ("catapult -shell -file build_prj.tcl",),
+            (("`build_prj.tcl`", "synthesis and verification: hls4ml's"), ("`network_weights.h`", "for the testbench")),
             testbench="network_catapult_test.cpp",
             io_types=("io_stream",),
             xnor=False,
@@ -128,6 +144,10 @@ FLOWS: Mapping[str, Flow] = {
             STAND_INS,
             ("arria10",),
             ("cmake -S . -B build -DFPGA_DEVICE=Arria10", "cmake --build build --target fpga_emu   # or report"),
+            (
+                ("`CMakeLists.txt`, `src/network_test.cpp`", "emulation and synthesis with icpx: hls4ml's"),
+                ("`emulation/network_ports.h`", "for the testbench, which g++ compiles with stand-ins"),
+            ),
             "the kernel, compiled with g++ and stand-ins of Intel's headers, equals the golden evaluation on every "
             "bit; no vendor tool has run",
             testbench="network_oneapi_test.cpp",

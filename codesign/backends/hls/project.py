@@ -7,7 +7,7 @@ import re
 import shutil
 import string
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from codesign.backends.hls import extension
 from codesign.backends.hls.emulate import write_vectors
@@ -53,8 +53,9 @@ def write(
     (out / "design.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     if flow.boards:
         shutil.copyfile(HERE / "templates" / "host.py", out / "host.py")
-    shutil.copyfile(HERE / "tcl" / "implement.tcl", out / "implement.tcl")
-    _fill(HERE / "tcl" / "constraints.xdc", out / "constraints.xdc", {"period": f"{clock_period_ns(target):g}"})
+    if flow.tool:
+        shutil.copyfile(HERE / "tcl" / "implement.tcl", out / "implement.tcl")
+        _fill(HERE / "tcl" / "constraints.xdc", out / "constraints.xdc", {"period": f"{clock_period_ns(target):g}"})
     facts = _facts(network, schedule, flow, target, graph.digest(), len(feed))
     _fill(HERE / "templates" / "README.md", out / "README.md", facts)
 
@@ -102,9 +103,12 @@ def _facts(
         "flow": flow.name,
         "io": schedule.io,
         "digest": digest[:12],
-        "verified": compared + flow.verified + "." if flow.includes else flow.verified + ".",
+        "verified": f"{compared}{flow.verified}.",
         "interface": _interface(network, schedule),
         "layers": _layers(network, schedule),
+        "firmware": str(PurePosixPath(flow.root) / "firmware"),
+        "test": flow.test,
+        "files": "\n".join(f"| {names} | {what} |" for names, what in flow.files),
         "commands": "".join(f"    {line}\n" for line in flow.commands).rstrip("\n"),
     }
 
