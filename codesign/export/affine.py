@@ -34,6 +34,23 @@ class Levels:
     low: int
     high: int
 
+    def reached(self, rows: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+        """(rows, L): the least A that has to reach each target; and where there is one, which is left to no clamp."""
+        at, lo, hi = self.at[rows], self.lo[rows, None], self.hi[rows, None]
+        # A level that every sum reaches must still be reached by the smallest.
+        return np.maximum(at, lo), (at <= hi) & (self.targets > self.low)
+
+    def missed(self, rows: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+        """(rows, L): the largest A that must not reach each target; and where there is one."""
+        at, lo, hi = self.at[rows], self.lo[rows, None], self.hi[rows, None]
+        return np.minimum(at - 1, hi), (at > lo) & (self.targets <= self.high)
+
+    def changing(self) -> tuple[IntArray, IntArray]:
+        """(C,) and (C,): the ends of the sums between which results change; beyond, they are those of the ends."""
+        inside = (self.at > self.lo[:, None]) & (self.at <= self.hi[:, None])
+        first = np.where(inside, self.at - 1, self.hi[:, None]).min(axis=1)
+        return first, np.where(inside, self.at, first[:, None]).max(axis=1)
+
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
@@ -45,13 +62,10 @@ class Bounds:
 
     @classmethod
     def of(cls, levels: Levels, rows: IntArray, zero_point: int, moved: Reals) -> Bounds:
-        free_low, free_high = levels.targets <= levels.low, levels.targets > levels.high
-        lo, hi, at = levels.lo[rows, None], levels.hi[rows, None], levels.at[rows]
-        # A level that every sum reaches must still be reached by the smallest, unless the clamp sees to it.
-        above = np.where((at <= hi) & ~free_low, np.maximum(at, lo).astype(np.float64), np.inf)
-        below = np.where((at > lo) & ~free_high, np.minimum(at - 1, hi).astype(np.float64), -np.inf)
+        (least, above), (most, below) = levels.reached(rows), levels.missed(rows)
         j = levels.targets - zero_point
-        return cls(j - 0.5 + np.where(j > 0, -1.0, 1.0) * moved[:, None], above, below)
+        h = j - 0.5 + np.where(j > 0, -1.0, 1.0) * moved[:, None]
+        return cls(h, np.where(above, least, np.inf), np.where(below, most, -np.inf))
 
     def offsets(self, omega: Reals) -> tuple[Reals, Reals]:
         """The b between which w*h - b passes all points, for the slopes w (C,): low <= b <= high where there is one."""
@@ -86,7 +100,7 @@ def best_slope(bounds: Bounds) -> Reals:
     for _ in range(_SEARCH_STEPS):
         third = (high - low) / 3
         first, second = low + third, high - third
-        better = room(bounds, first) < room(bounds, second)
+        better = room(bounds, first) <= room(bounds, second)  # a long distance, where it does not matter
         low, high = np.where(better, first, low), np.where(better, high, second)
     return np.where(np.isinf(room(bounds, np.ones(low.shape))), 1.0, (low + high) / 2)
 

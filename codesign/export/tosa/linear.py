@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from codesign.export.tosa import operators as t
-from codesign.export.tosa.values import Lowering, Refused, Value, image, stored
+from codesign.export.tosa.values import Lowering, Refused, Sums, Value, image, stored
 from codesign.export.tosa.writer import Dtype, Tensor, Writer
 from codesign.ir.graph import Node
 from codesign.ir.ops import Conv2d, Dense
@@ -34,8 +34,23 @@ def dense(c: Lowering, node: Node) -> Value:
 def _sums(c: Lowering, node: Node, x: Value, op: Conv2d, weights: IntArray) -> Value:
     bias = c.constant(node, 2) if len(node.inputs) == 3 else np.zeros(len(weights), dtype=np.int64)
     value = c.result(node, convolved(c.writer, x, op, weights, bias))
-    c.keep_sums(node, value, lambda more: convolved(c.writer, x, op, weights, bias + more))
+    c.keep_sums(node, value, sums_of(c.writer, x, op, weights, bias))
     return value
+
+
+def sums_of(w: Writer, x: Value, op: Conv2d, weights: IntArray, bias: IntArray) -> Sums:
+    """The sums of `convolved`, with factors as far as the weights keep to 8 bits."""
+
+    def make(factor: IntArray, more: IntArray) -> Tensor:
+        return convolved(w, x, op, weights * factor[:, None, None, None], bias * factor + more)
+
+    lo, hi = x.dtype.lo, x.dtype.hi
+    if any(op.padding):
+        lo, hi = min(lo, op.pad_value), max(hi, op.pad_value)
+    flat = weights.reshape(len(weights), -1)
+    ends = np.sort(np.stack([flat * lo, flat * hi]), axis=0).sum(axis=2) + bias
+    largest = np.abs(flat).max(axis=1)
+    return Sums(make, np.maximum(1, 127 // np.maximum(largest, 1)), ends[0], ends[1])
 
 
 def convolved(w: Writer, x: Value, op: Conv2d, weights: IntArray, bias: IntArray) -> Tensor:
