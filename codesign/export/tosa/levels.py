@@ -9,14 +9,14 @@ import numpy as np
 
 from codesign.export.tosa import operators as t
 from codesign.export.tosa.lines import Input, Steps, on_lines
-from codesign.export.tosa.scaling import rescaled
+from codesign.export.tosa.scaling import needs_ties, rescaled
 from codesign.export.tosa.tables import looked_up, takes_table
 from codesign.export.tosa.values import Lowering, Refused, Value, storage, wide
 from codesign.export.tosa.writer import Dtype, Writer
 from codesign.frontend.requant import fit_requant
 from codesign.ir.graph import Node
 from codesign.ir.ops import Requant, Rounding, Threshold
-from codesign.ir.ops.rescale import threshold_values
+from codesign.ir.ops.rescale import requant_preimage, threshold_values
 from codesign.ir.types import IntArray, IntType
 from codesign.passes.levels import preimage
 
@@ -116,7 +116,8 @@ def _counted(w: Writer, x: Value, steps: Steps, out: IntType) -> Value:
     source = wide(w, x).tensor
     channels = source.shape[-1]
     column = t.reshape(w, source, (math.prod(source.shape) // channels, channels, 1))
-    reached = t.elementwise(w, "ADD", column, w.const(shifts.reshape(1, rows, count), Dtype.I32))
+    table = t.repeated(w, w.const(shifts.reshape(1, rows, count), Dtype.I32), column.shape[0])
+    reached = t.elementwise(w, "ADD", column, table)
     reached = t.with_const(w, "MINIMUM", t.with_const(w, "MAXIMUM", reached, 0), 1)
     total = t.reshape(w, t.reduce(w, "REDUCE_SUM", reached), source.shape)
     return _stepped(w, Value(total, IntType.smallest(0, count)), steps, out)
@@ -133,4 +134,14 @@ def _stepped(w: Writer, number: Value, steps: Steps, out: IntType) -> Value:
 def requant(c: Lowering, node: Node) -> Value:
     """Requant -> RESCALE, with CLAMP where the result is narrower than its element type."""
     assert isinstance(node.op, Requant)
-    return rescaled(c.writer, c.input(node), node.op, c.constant(node, 1), c.constant(node, 2))
+    op, x, m, s = node.op, c.input(node), c.constant(node, 1), c.constant(node, 2)
+    return _even(c, x, op, m, s) or rescaled(c.writer, x, op, m, s)
+
+
+def _even(c: Lowering, x: Value, op: Requant, m: IntArray, s: IntArray) -> Value | None:
+    """A Requant with ties to even, where few of its levels are ties: the line between these needs an offset."""
+    if op.out.bits > _FIT_BITS or not needs_ties(x.dtype, op, m, s):
+        return None
+    levels = requant_preimage(op, x.dtype, m, s, np.arange(op.out.lo + 1, op.out.hi + 1)[None, :])
+    source = Input.of(c, x, len(levels))
+    return on_lines(c.writer, source, Steps.of(op.out, levels, source.lo, source.hi), op.out)

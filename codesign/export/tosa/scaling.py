@@ -81,14 +81,13 @@ def rescaled(
 
     Raises Refused for numbers that no TOSA operator takes.
     """
-    rows, (lo, hi) = max(m.size, s.size), limits or (op.out.lo, op.out.hi)
-    m, s = (np.array(np.broadcast_to(v, rows)) for v in (m, s))
+    (lo, hi), (m, s), rows = limits or (op.out.lo, op.out.hi), _rows(m, s), max(m.size, s.size)
     table = rows == 1 and takes_table(x.dtype, op.out)
     if table and int(m.min()) < 0:
         return _as_table(w, x, op, m, s, lo, hi)
     if int(m.min()) < 0:
         x, m = _positive(w, x, m), np.abs(m)
-    f = Scaling(op, m, s, np.full(rows, x.dtype.lo), np.full(rows, x.dtype.hi), lo, hi)
+    f = _over(x.dtype, op, m, s, lo, hi)
     if op.rounding is Rounding.HALF_EVEN:
         f = half_up(f)
     if f.op.rounding is Rounding.HALF_EVEN and table:
@@ -98,6 +97,24 @@ def rescaled(
     if f.legal() is None:
         x, f = _cut(w, x, f)
     return scaled(w, x, f)
+
+
+def needs_ties(x: IntType, op: Requant, m: IntArray, s: IntArray) -> bool:
+    """Whether ties of the Requant go to even, and no multiplier for ties upwards, nor a table, is the same function."""
+    m, s = _rows(m, s)
+    if op.rounding is not Rounding.HALF_EVEN or int(m.min()) < 0 or (m.size == 1 and takes_table(x, op.out)):
+        return False
+    return half_up(_over(x, op, m, s, op.out.lo, op.out.hi)).op.rounding is Rounding.HALF_EVEN
+
+
+def _rows(m: IntArray, s: IntArray) -> tuple[IntArray, IntArray]:
+    """Both with one value per row."""
+    m, s = np.broadcast_arrays(m, s)
+    return m.copy(), s.copy()
+
+
+def _over(x: IntType, op: Requant, m: IntArray, s: IntArray, lo: int, hi: int) -> Scaling:
+    return Scaling(op, m, s, np.full(m.size, x.lo), np.full(m.size, x.hi), lo, hi)
 
 
 def _as_table(w: Writer, x: Value, op: Requant, m: IntArray, s: IntArray, lo: int, hi: int) -> Value:
