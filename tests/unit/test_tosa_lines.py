@@ -135,6 +135,18 @@ def test_levels_of_a_sum_of_two_tensors() -> None:
     assert operators(content)[-6:] == ["ADD", "ADD", "MUL", "ADD", "ADD", "RESCALE"]
 
 
+def test_values_that_a_clamp_before_leaves_out_do_not_count() -> None:
+    """-8 … 7 limited to -7 … 7: the sums of the whole type would reach a level that no other is on a line with."""
+    b, out = GraphBuilder(), IntType(3, True)
+    x = b.threshold(b.input((12,), IntType(4, True)), np.array([[-8, *range(-6, 8)]]), IntType(4, True))
+    y = b.dense(x, np.array([[-3, 1] * 6, [2, 2] * 6, [3, 0] * 6]))
+    levels = np.array(
+        [[-168, -25, -15, -5, 6, 16, 26], [-168, -25, -15, -5, 6, 16, 26], [-126, -25, -15, -5, 6, 16, 26]]
+    )
+    content = assert_exact(b.graph(b.threshold(y, levels, out)), batch=64)
+    assert operators(content) == ["CLAMP", "RESHAPE", "CONV2D", "RESCALE", "CLAMP", "RESHAPE"]
+
+
 def test_levels_come_before_a_maximum() -> None:
     """Pooling takes 16 bits at most, and has less to compare behind the levels."""
     rng, b = np.random.default_rng(4), GraphBuilder()
@@ -145,7 +157,7 @@ def test_levels_come_before_a_maximum() -> None:
 
 
 def test_ties_to_even_that_need_an_offset() -> None:
-    """round(x * 3 / 16) to even, 0 … 7: 8 gives 2, 24 gives 4, 40 would give 8; 3 / 16 less a little takes an offset."""
+    """round(x * 3 / 16) to even, 0 … 7: 1.5 gives 2 and 4.5 gives 4; 3 / 16 less a little does so with an offset."""
     b = GraphBuilder()
     y = b.conv(b.input((5, 5, 4), I8), np.random.default_rng(1).integers(-3, 4, (6, 1, 1, 4)))
     graph = b.graph(b.requant(y, [3], [4], IntType(3, False), Rounding.HALF_EVEN))

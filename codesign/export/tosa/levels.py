@@ -28,7 +28,7 @@ def threshold(c: Lowering, node: Node) -> Value:
     """Threshold -> CLAMP, TABLE or RESCALE where that is proved equal, else the number of levels reached."""
     assert isinstance(node.op, Threshold)
     w, x, out, levels = c.writer, c.input(node), node.op.out, c.constant(node, 1)
-    near = Input.of(c, x, len(levels))
+    near = Input.of(c, node.inputs[0], len(levels))
     steps = Steps.of(out, levels, near.lo, near.hi)
     return (
         _as_clamp(w, x, steps, out)
@@ -51,10 +51,10 @@ def _behind_chain(c: Lowering, node: Node) -> Value | None:
         if before is None:
             break
         levels = before
-        found.append((c.input(inner), levels))
+        found.append((inner.inputs[0], levels))
         inner = c.only_read_by(inner)
-    for x, levels in reversed(found):
-        source = Input.of(c, x, len(levels))
+    for name, levels in reversed(found):
+        source = Input.of(c, name, len(levels))
         made = on_lines(c.writer, source, Steps.of(node.op.out, levels, source.lo, source.hi), node.op.out)
         if made is not None:
             return made
@@ -134,14 +134,16 @@ def _stepped(w: Writer, number: Value, steps: Steps, out: IntType) -> Value:
 def requant(c: Lowering, node: Node) -> Value:
     """Requant -> RESCALE, with CLAMP where the result is narrower than its element type."""
     assert isinstance(node.op, Requant)
-    op, x, m, s = node.op, c.input(node), c.constant(node, 1), c.constant(node, 2)
-    return _even(c, x, op, m, s) or rescaled(c.writer, x, op, m, s)
+    return _even(c, node, node.op) or rescaled(
+        c.writer, c.input(node), node.op, c.constant(node, 1), c.constant(node, 2)
+    )
 
 
-def _even(c: Lowering, x: Value, op: Requant, m: IntArray, s: IntArray) -> Value | None:
+def _even(c: Lowering, node: Node, op: Requant) -> Value | None:
     """A Requant with ties to even, where few of its levels are ties: the line between these needs an offset."""
+    x, m, s = c.input(node), c.constant(node, 1), c.constant(node, 2)
     if op.out.bits > _FIT_BITS or not needs_ties(x.dtype, op, m, s):
         return None
     levels = requant_preimage(op, x.dtype, m, s, np.arange(op.out.lo + 1, op.out.hi + 1)[None, :])
-    source = Input.of(c, x, len(levels))
+    source = Input.of(c, node.inputs[0], len(levels))
     return on_lines(c.writer, source, Steps.of(op.out, levels, source.lo, source.hi), op.out)

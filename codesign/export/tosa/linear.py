@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from codesign.export.tosa import operators as t
+from codesign.export.tosa.reach import Range, sums
 from codesign.export.tosa.values import Lowering, Refused, Sums, Value, image, stored
 from codesign.export.tosa.writer import Dtype, Tensor, Writer
 from codesign.ir.graph import Node
@@ -34,23 +35,18 @@ def dense(c: Lowering, node: Node) -> Value:
 def _sums(c: Lowering, node: Node, x: Value, op: Conv2d, weights: IntArray) -> Value:
     bias = c.constant(node, 2) if len(node.inputs) == 3 else np.zeros(len(weights), dtype=np.int64)
     value = c.result(node, convolved(c.writer, x, op, weights, bias))
-    c.keep_sums(node, value, sums_of(c.writer, x, op, weights, bias))
+    c.keep_sums(node, value, sums_of(c.writer, x, op, weights, bias, c.reach[node.inputs[0]]))
     return value
 
 
-def sums_of(w: Writer, x: Value, op: Conv2d, weights: IntArray, bias: IntArray) -> Sums:
-    """The sums of `convolved`, with factors as far as the weights keep to 8 bits."""
+def sums_of(w: Writer, x: Value, op: Conv2d, weights: IntArray, bias: IntArray, reach: Range) -> Sums:
+    """The sums of `convolved`, x between the ends of `reach`; with factors as far as the weights keep to 8 bits."""
 
     def make(factor: IntArray, more: IntArray) -> Tensor:
         return convolved(w, x, op, weights * factor[:, None, None, None], bias * factor + more)
 
-    lo, hi = x.dtype.lo, x.dtype.hi
-    if any(op.padding):
-        lo, hi = min(lo, op.pad_value), max(hi, op.pad_value)
-    flat = weights.reshape(len(weights), -1)
-    ends = np.sort(np.stack([flat * lo, flat * hi]), axis=0).sum(axis=2) + bias
-    largest = np.abs(flat).max(axis=1)
-    return Sums(make, np.maximum(1, 127 // np.maximum(largest, 1)), ends[0], ends[1])
+    largest = np.abs(weights).reshape(len(weights), -1).max(axis=1)
+    return Sums(make, np.maximum(1, 127 // np.maximum(largest, 1)), *sums(weights, bias, op, reach))
 
 
 def convolved(w: Writer, x: Value, op: Conv2d, weights: IntArray, bias: IntArray) -> Tensor:

@@ -10,6 +10,7 @@ from codesign.export.affine import Levels
 from codesign.export.tosa import operators as t
 from codesign.export.tosa.affine import FixedPoint, Lines
 from codesign.export.tosa.linear import sums_of
+from codesign.export.tosa.reach import Range
 from codesign.export.tosa.scaling import Scaling, direct, merged, scaled
 from codesign.export.tosa.values import Lowering, Refused, Sums, Value, image, stored, wide
 from codesign.export.tosa.writer import Dtype, Tensor, Writer
@@ -55,20 +56,21 @@ class Input:
     hi: IntArray
 
     @classmethod
-    def of(cls, c: Lowering, x: Value, rows: int) -> Input:
+    def of(cls, c: Lowering, name: str, rows: int) -> Input:
         """Of sums the range is known per channel. Values of 8 bits are sums of one pixel."""
+        x, reach = c.values[name], c.reach[name]
         sums = c.sums(x)
-        lo, hi = (sums.least, sums.most) if sums else (np.full(rows, end) for end in (x.dtype.lo, x.dtype.hi))
+        lo, hi = (sums.least, sums.most) if sums else (np.full(rows, end) for end in reach)
         if rows == 1:
             lo, hi = lo.min(keepdims=True), hi.max(keepdims=True)
         elif sums is None and x.dtype.bits <= _MOST_BITS:
-            sums = _pixelwise(c.writer, x, rows)
+            sums = _pixelwise(c.writer, x, rows, reach)
         return cls(x, sums, lo, hi)
 
 
-def _pixelwise(w: Writer, x: Value, channels: int) -> Sums:
-    one = np.ones((channels, 1, 1, 1), dtype=np.int64)
-    return sums_of(w, image(w, stored(w, x)), Conv2d(groups=channels), one, np.zeros(channels, dtype=np.int64))
+def _pixelwise(w: Writer, x: Value, channels: int, reach: Range) -> Sums:
+    one, zero = np.ones((channels, 1, 1, 1), dtype=np.int64), np.zeros(channels, dtype=np.int64)
+    return sums_of(w, image(w, stored(w, x)), Conv2d(groups=channels), one, zero, reach)
 
 
 def on_lines(w: Writer, x: Input, steps: Steps, out: IntType) -> Value | None:

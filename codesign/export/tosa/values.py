@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from codesign.export.tosa import operators as t
+from codesign.export.tosa.reach import reaches
 from codesign.export.tosa.writer import Dtype, Tensor, Writer
 from codesign.ir.graph import Graph, Node
 from codesign.ir.types import IntArray, IntType
@@ -77,11 +78,12 @@ class Sums:
 
 
 class Lowering:
-    """The TOSA graph of an integer graph while it grows, and its values by name."""
+    """The TOSA graph of an integer graph while it grows, and its values by name, with the ends of their ranges."""
 
     def __init__(self, graph: Graph, batch: int) -> None:
         self.graph, self.batch = graph, batch
         self.writer = Writer()
+        self.reach = reaches(graph)
         self.values: dict[str, Value] = {}
         self._sums: dict[int, Sums] = {}
 
