@@ -148,7 +148,7 @@ class Lines:
     def _folded_bias(self, rows: IntArray, k: IntArray, m: IntArray, s: IntArray) -> Proof:
         """B for given factors, multipliers and shifts."""
         half = (2 * self.levels.targets - 1) << (s[:, None] - 1)
-        goal = -(-half // np.maximum(m, 1)[:, None])  # the least v with v * m / 2^s >= j - 1/2
+        goal = -(-half // m[:, None])  # the least v with v * m / 2^s >= j - 1/2
         (at, above), (under, below) = self.levels.reached(rows), self.levels.missed(rows)
         bias, proved = _between(goal - k[:, None] * at, above, goal - 1 - k[:, None] * under, below)
         ends = np.stack([k * self.levels.lo[rows] + bias, k * self.levels.hi[rows] + bias])
