@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from codesign.ir.graph import Node
-from codesign.ir.ops import Requant, Threshold
+from codesign.ir.ops import Op, Requant, Threshold
 from codesign.ir.ops.rescale import requant_preimage
 from codesign.ir.types import IntArray, IntType
-from codesign.passes.rewrite import Edit
 
 
-def preimage(node: Node, edit: Edit, targets: IntArray) -> IntArray | None:
+def preimage(op: Op, x: IntType, constants: Sequence[IntArray], targets: IntArray) -> IntArray | None:
     """The smallest input of a Requant or Threshold that gives at least each target.
 
+    x        the type of the input
     targets  (1 or rows, L); the result is (rows, L): x.lo where every input gives the target, x.hi + 1 where none does.
     None for another operator, or for a Requant that decreases in some channel.
     """
-    x = edit.type(node.inputs[0]).dtype
-    match node.op:
+    match op:
         case Requant():
-            multiplier, shift = edit.value(node.inputs[1]), edit.value(node.inputs[2])
-            return requant_preimage(node.op, x, multiplier, shift, targets) if int(multiplier.min()) >= 0 else None
+            multiplier, shift = constants
+            return requant_preimage(op, x, multiplier, shift, targets) if int(multiplier.min()) >= 0 else None
         case Threshold(out):
-            levels = edit.value(node.inputs[1])
+            (levels,) = constants
             count = levels.shape[1]
             ends = np.full((len(levels), 1), x.lo), np.full((len(levels), 1), x.hi + 1)
             table = np.concatenate([ends[0], np.clip(levels, x.lo, x.hi + 1), ends[1]], axis=1)

@@ -24,7 +24,8 @@ def _rule(node: Node, edit: Edit) -> Node | None:
         inner = _inner(node, edit)
         if inner is None:
             break
-        levels = preimage(inner, edit, edit.value(node.inputs[1]))
+        x, constants = edit.type(inner.inputs[0]).dtype, [edit.value(name) for name in inner.inputs[1:]]
+        levels = preimage(inner.op, x, constants, edit.value(node.inputs[1]))
         if levels is None or not fits(levels):
             break
         made = node = replace(node, inputs=(inner.inputs[0], edit.const(f"{node.name}.levels", levels)))

@@ -25,7 +25,8 @@ def requant_to_threshold(graph: Graph, max_bits: int = MAX_BITS) -> Graph:
         if not isinstance(node.op, Requant) or node.op.out.bits > max_bits:
             return None
         out = node.op.out
-        levels = preimage(node, edit, np.arange(out.lo + 1, out.hi + 1)[None, :])
+        x, constants = edit.type(node.inputs[0]).dtype, [edit.value(name) for name in node.inputs[1:]]
+        levels = preimage(node.op, x, constants, np.arange(out.lo + 1, out.hi + 1)[None, :])
         if levels is None or not fits(levels):
             return None
         table = edit.const(f"{node.name}.levels", levels)

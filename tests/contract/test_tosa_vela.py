@@ -78,6 +78,24 @@ def test_sixteen_bits_and_ties_to_even() -> None:
     assert verdicts(export_tosa(b.graph(y))) == [["", "", ""]]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (4, "RESCALE ADD ADD RESCALE"),
+        (64, "ADD MUL ADD ADD RESCALE"),
+        (900, "ADD MAXIMUM ADD MINIMUM ADD MUL ADD ADD RESCALE"),
+    ],
+)
+def test_levels_in_fixed_point(inputs: int, expected: str) -> None:
+    """255 levels per channel, at real distances, behind 8-bit weights that leave their offsets no room."""
+    rng, b = np.random.default_rng(8), GraphBuilder()
+    y = b.conv(b.input((6, 6, inputs), IntType(8, False)), rng.integers(-127, 128, (8, 3, 3, inputs)))
+    levels = np.ceil((np.arange(255) + 0.5) * rng.uniform(350, 700, (8, 1)) + rng.uniform(-999, 999, (8, 1)))
+    content = export_tosa(b.graph(b.threshold(y, levels.astype(np.int64), IntType(8, False))))
+    assert " ".join(operators(content)) == f"CONV2D {expected}"
+    assert verdicts(content) == [["", "", ""]]
+
+
 @pytest.mark.parametrize("name", ["ad01_int8", "kws_ref_model"])
 def test_mlperf_tiny_models_run_on_the_npu(name: str) -> None:
     folder = os.environ.get("CODESIGN_CASES")

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign.export.tflite.affine import Levels, kernel_factors, realise, same_multiplier
+from codesign.export.affine import Levels
+from codesign.export.tflite.affine import kernel_factors, realise, same_multiplier
 from codesign.frontend.tflite.params import DTYPES, Params, quantize_multiplier, rescale
 from codesign.ir.types import IntArray
 

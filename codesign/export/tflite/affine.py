@@ -22,15 +22,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from codesign.export.affine import Bounds, Levels, Reals, best_slope, centre, room
 from codesign.frontend.tflite.params import Params, rescale, rescale_wide
 from codesign.ir.ops.rescale import round_shift
 from codesign.ir.types import IntArray
 
 _INT32_MAX = (1 << 31) - 1
-_SEARCH_STEPS = 80  # of a ternary search: the bracket shrinks by (2/3)^80, below the resolution of float64
 _NEIGHBOURS = (0, 1, -1, 2, -2)
-
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,21 +42,6 @@ class Realisation:
     bias: IntArray
     scale: Reals
     failed: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-
-
-@dataclass(frozen=True, eq=False)
-class Levels:
-    """What a kernel has to compute: q >= targets[i] exactly when A >= at[c, i]; A runs from lo[c] to hi[c].
-
-    A target at or below `low` is always reached, one above `high` never: the kernel's clamp sees to these.
-    """
-
-    at: IntArray
-    targets: IntArray
-    lo: IntArray
-    hi: IntArray
-    low: int
-    high: int
 
 
 def same_multiplier(multiplier: IntArray, shift: IntArray, x: Params, out: Params, per_tensor: bool) -> Reals | None:
@@ -112,20 +95,20 @@ def realise(levels: Levels, most_factor: IntArray, x: Params, out: Params, matri
     channels = levels.lo.size
     factor, bias, scale = np.ones(channels, np.int64), np.zeros(channels, np.int64), np.zeros(channels)
     left = np.arange(channels)
-    single = _Bounds.of(levels, left, out.zero_point, np.zeros(channels))
-    rough = _best_slope(single)
+    single = Bounds.of(levels, left, out.zero_point, np.zeros(channels))
+    rough = best_slope(single)
     # The second rounding moves no level by more than one step of the sum, so that more than two are out of reach.
-    hopeless = _room(single, rough) < -2
+    hopeless = room(single, rough) < -2
     factors = np.where(hopeless, np.minimum(most_factor, 1), most_factor)
     for k in range(1, int(factors.max(initial=0)) + 1):
         rows = left[factors[left] >= k]
         if not rows.size:
             break
-        bounds = _Bounds.of(levels, rows, out.zero_point, _second_rounding(k * rough[rows], x))
-        omega = _best_slope(bounds)
-        centre = k * _centre(*bounds.offsets(omega))
+        bounds = Bounds.of(levels, rows, out.zero_point, _second_rounding(k * rough[rows], x))
+        omega = best_slope(bounds)
+        middle = k * centre(*bounds.offsets(omega))
         for rounding in (np.rint, np.floor, np.ceil):
-            b = rounding(centre).astype(np.int64)
+            b = rounding(middle).astype(np.int64)
             slope = bounds.slope(b / k, omega)
             weight = (out.scale / (x.scale * k * slope)).astype(np.float32).astype(np.float64)
             done = _proved(levels, rows, k, b, kernel_factors(x, weight, out, single_product), x, out)
@@ -143,77 +126,6 @@ def _second_rounding(slope: Reals, x: Params) -> Reals:
     """
     right = np.floor(np.log2(np.maximum(slope, 1e-9)))  # M = 1 / slope, so 2^-(r+1) <= M < 2^-r
     return np.where((right > 0) & (x.dtype.bits <= 8), np.exp2(-right - 1), 0.0)
-
-
-def _centre(low: Reals, high: Reals) -> Reals:
-    """The middle of low and high; next to the one that is finite where the other is not."""
-    low, high = np.where(np.isinf(low), high - 1, low), np.where(np.isinf(high), low + 1, high)
-    with np.errstate(invalid="ignore"):
-        middle = (low + high) / 2
-    return np.where(np.isfinite(middle), middle, 0)
-
-
-@dataclass(frozen=True, eq=False)
-class _Bounds:
-    """The points that lines have to pass, all (C, L): not above `above`, strictly above `below`; infinite: no point."""
-
-    h: Reals
-    above: Reals
-    below: Reals
-
-    @classmethod
-    def of(cls, levels: Levels, rows: IntArray, zero_point: int, moved: Reals) -> _Bounds:
-        free_low, free_high = levels.targets <= levels.low, levels.targets > levels.high
-        lo, hi, at = levels.lo[rows, None], levels.hi[rows, None], levels.at[rows]
-        # A level that every sum reaches must still be reached by the smallest, unless the clamp sees to it.
-        above = np.where((at <= hi) & ~free_low, np.maximum(at, lo).astype(np.float64), np.inf)
-        below = np.where((at > lo) & ~free_high, np.minimum(at - 1, hi).astype(np.float64), -np.inf)
-        j = levels.targets - zero_point
-        return cls(j - 0.5 + np.where(j > 0, -1.0, 1.0) * moved[:, None], above, below)
-
-    def offsets(self, omega: Reals) -> tuple[Reals, Reals]:
-        """The b between which w*h - b passes all points, for the slopes w (C,): low <= b <= high where there is one."""
-        line = omega[:, None] * self.h
-        return (line - self.above).max(axis=1), (line - self.below).min(axis=1)
-
-    def slope(self, b: Reals, fallback: Reals) -> Reals:
-        """The middle of the slopes w > 0 for which w*h - b passes all points; `fallback` where there is none."""
-        above, below = self.above + b[:, None], self.below + b[:, None]
-        positive = self.h > 0
-        least = np.where(positive, below, above) / self.h
-        most = np.where(positive, above, below) / self.h
-        with np.errstate(invalid="ignore"):
-            low = np.where(np.isnan(least), -np.inf, least).max(axis=1)
-            high = np.where(np.isnan(most), np.inf, most).min(axis=1)
-            middle = (np.maximum(low, 0) + high) / 2
-        usable = np.isfinite(middle) & (low <= high) & (middle > 0)
-        one_sided = np.isinf(high) & (low > 0)
-        return np.where(usable, middle, np.where(one_sided, 2 * low, fallback))
-
-
-def _best_slope(bounds: _Bounds) -> Reals:
-    """The slope w (C,) with the most room for b: the room is concave in w, so a ternary search finds it."""
-    finite = np.where(
-        np.isfinite(bounds.above), bounds.above, np.where(np.isfinite(bounds.below), bounds.below, np.nan)
-    )
-    with np.errstate(all="ignore"):
-        span = np.nanmax(finite, axis=1, initial=-np.inf) - np.nanmin(finite, axis=1, initial=np.inf)
-    span = np.where(np.isfinite(span), span, 0)
-    low = np.full(span.shape, 1e-6)
-    high = span + 2  # between two neighbouring targets there can be all sums, not more
-    for _ in range(_SEARCH_STEPS):
-        third = (high - low) / 3
-        first, second = low + third, high - third
-        better = _room(bounds, first) < _room(bounds, second)
-        low, high = np.where(better, first, low), np.where(better, high, second)
-    return np.where(np.isinf(_room(bounds, np.ones(low.shape))), 1.0, (low + high) / 2)
-
-
-def _room(bounds: _Bounds, omega: Reals) -> Reals:
-    low, high = bounds.offsets(omega)
-    with np.errstate(invalid="ignore"):
-        room = high - low
-    return np.where(np.isnan(room), np.inf, room)
 
 
 def _proved(

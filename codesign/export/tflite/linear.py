@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesign.export.tflite.affine import Levels, Realisation, kernel_factors, realise, same_multiplier
+from codesign.export.affine import Levels
+from codesign.export.tflite.affine import Realisation, kernel_factors, realise, same_multiplier
 from codesign.export.tflite.chain import Chain
 from codesign.export.tflite.context import VALID, Export, activation_for, padding_mode
 from codesign.export.tflite.cover import Kernel, clamp_of

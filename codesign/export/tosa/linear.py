@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from codesign.export.tosa import operators as t
-from codesign.export.tosa.values import Lowering, Refused, Value, image, stored
+from codesign.export.tosa.reach import Range, sums
+from codesign.export.tosa.values import Lowering, Refused, Sums, Value, image, stored
 from codesign.export.tosa.writer import Dtype, Tensor, Writer
 from codesign.ir.graph import Node
 from codesign.ir.ops import Conv2d, Dense
@@ -34,8 +35,18 @@ def dense(c: Lowering, node: Node) -> Value:
 def _sums(c: Lowering, node: Node, x: Value, op: Conv2d, weights: IntArray) -> Value:
     bias = c.constant(node, 2) if len(node.inputs) == 3 else np.zeros(len(weights), dtype=np.int64)
     value = c.result(node, convolved(c.writer, x, op, weights, bias))
-    c.keep_sums(node, value, lambda more: convolved(c.writer, x, op, weights, bias + more))
+    c.keep_sums(node, value, sums_of(c.writer, x, op, weights, bias, c.reach[node.inputs[0]]))
     return value
+
+
+def sums_of(w: Writer, x: Value, op: Conv2d, weights: IntArray, bias: IntArray, reach: Range) -> Sums:
+    """The sums of `convolved`, x between the ends of `reach`; with factors as far as the weights keep to 8 bits."""
+
+    def make(factor: IntArray, more: IntArray) -> Tensor:
+        return convolved(w, x, op, weights * factor[:, None, None, None], bias * factor + more)
+
+    largest = np.abs(weights).reshape(len(weights), -1).max(axis=1)
+    return Sums(make, np.maximum(1, 127 // np.maximum(largest, 1)), *sums(weights, bias, op, reach))
 
 
 def convolved(w: Writer, x: Value, op: Conv2d, weights: IntArray, bias: IntArray) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from codesign.arrays import write_bytes
 from codesign.errors import Diagnostic, UnsupportedError, UsageError, raise_all
-from codesign.export.tosa import arrange, classify, levels, linear, operators, pool, scaling, tables
+from codesign.export.tosa import arrange, classify, levels, linear, operators, pool, tables
 from codesign.export.tosa.values import Lowering, Refused, Value, reshaped, storage, stored
 from codesign.export.tosa.writer import Tensor
 from codesign.ir.graph import Graph, Node
@@ -30,17 +30,16 @@ from codesign.ir.ops import (
     Threshold,
     Transpose,
 )
-from codesign.passes import run_passes
+from codesign.passes import KERNELS, run_passes
 from codesign.passes.fold_reshapes import fold_reshapes
 from codesign.passes.positive_multipliers import positive_multipliers
-from codesign.passes.remove_dead import remove_dead
 from codesign.passes.remove_identity import remove_identity
 from codesign.toolchain import require
 
 RULES: dict[type[Op], Callable[[Lowering, Node], Value]] = {
     Conv2d: linear.conv2d,
     Dense: linear.dense,
-    Requant: scaling.requant,
+    Requant: levels.requant,
     Threshold: levels.threshold,
     Lookup: tables.lookup,
     Add: arrange.add,
@@ -56,7 +55,7 @@ RULES: dict[type[Op], Callable[[Lowering, Node], Value]] = {
     ArgMax: classify.arg_max,
 }
 
-_PASSES = (remove_dead, fold_reshapes, remove_identity, positive_multipliers)
+_PASSES = (*KERNELS, fold_reshapes, remove_identity, positive_multipliers)
 
 
 def export_tosa(graph: Graph, batch: int = 1) -> bytes:

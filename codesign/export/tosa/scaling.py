@@ -13,7 +13,6 @@ from codesign.export.tosa.values import (
     UNIT,
     UNIT_LIMIT,
     UNIT_SHIFT,
-    Lowering,
     Refused,
     Storage,
     Value,
@@ -23,7 +22,6 @@ from codesign.export.tosa.values import (
 )
 from codesign.export.tosa.writer import Dtype, Tensor, Writer
 from codesign.frontend.requant import fit_requant
-from codesign.ir.graph import Node
 from codesign.ir.ops import Requant, Rounding
 from codesign.ir.ops.rescale import requant_preimage, round_shift
 from codesign.ir.types import IntArray, IntType
@@ -76,12 +74,6 @@ class Scaling:
         return m << more, s + more
 
 
-def requant(c: Lowering, node: Node) -> Value:
-    """Requant -> RESCALE, with CLAMP where the result is narrower than its element type."""
-    assert isinstance(node.op, Requant)
-    return rescaled(c.writer, c.input(node), node.op, c.constant(node, 1), c.constant(node, 2))
-
-
 def rescaled(
     w: Writer, x: Value, op: Requant, m: IntArray, s: IntArray, limits: tuple[int, int] | None = None
 ) -> Value:
@@ -89,23 +81,40 @@ def rescaled(
 
     Raises Refused for numbers that no TOSA operator takes.
     """
-    rows, (lo, hi) = max(m.size, s.size), limits or (op.out.lo, op.out.hi)
-    m, s = (np.array(np.broadcast_to(v, rows)) for v in (m, s))
+    (lo, hi), (m, s), rows = limits or (op.out.lo, op.out.hi), _rows(m, s), max(m.size, s.size)
     table = rows == 1 and takes_table(x.dtype, op.out)
     if table and int(m.min()) < 0:
         return _as_table(w, x, op, m, s, lo, hi)
     if int(m.min()) < 0:
         x, m = _positive(w, x, m), np.abs(m)
-    f = Scaling(op, m, s, np.full(rows, x.dtype.lo), np.full(rows, x.dtype.hi), lo, hi)
+    f = _over(x.dtype, op, m, s, lo, hi)
     if op.rounding is Rounding.HALF_EVEN:
-        f = _half_up(f)
+        f = half_up(f)
     if f.op.rounding is Rounding.HALF_EVEN and table:
         return _as_table(w, x, op, m, s, lo, hi)
     if f.op.rounding is Rounding.HALF_EVEN:
         x, f = _evened(w, x, f)
     if f.legal() is None:
         x, f = _cut(w, x, f)
-    return _scaled(w, x, f)
+    return scaled(w, x, f)
+
+
+def needs_ties(x: IntType, op: Requant, m: IntArray, s: IntArray) -> bool:
+    """Whether ties of the Requant go to even, and no multiplier for ties upwards, nor a table, is the same function."""
+    m, s = _rows(m, s)
+    if op.rounding is not Rounding.HALF_EVEN or int(m.min()) < 0 or (m.size == 1 and takes_table(x, op.out)):
+        return False
+    return half_up(_over(x, op, m, s, op.out.lo, op.out.hi)).op.rounding is Rounding.HALF_EVEN
+
+
+def _rows(m: IntArray, s: IntArray) -> tuple[IntArray, IntArray]:
+    """Both with one value per row."""
+    m, s = np.broadcast_arrays(m, s)
+    return m.copy(), s.copy()
+
+
+def _over(x: IntType, op: Requant, m: IntArray, s: IntArray, lo: int, hi: int) -> Scaling:
+    return Scaling(op, m, s, np.full(m.size, x.lo), np.full(m.size, x.hi), lo, hi)
 
 
 def _as_table(w: Writer, x: Value, op: Requant, m: IntArray, s: IntArray, lo: int, hi: int) -> Value:
@@ -124,7 +133,7 @@ def _positive(w: Writer, x: Value, m: IntArray) -> Value:
     return Value(t.mul_const(w, wide(w, x).tensor, signs), IntType.smallest(-largest, largest))
 
 
-def _half_up(f: Scaling) -> Scaling:
+def half_up(f: Scaling) -> Scaling:
     """The same function with ties upwards, where one is proved: no tie matters, or another multiplier is equal."""
     as_up = replace(f, op=replace(f.op, rounding=Rounding.HALF_UP))
     if not _ties_matter(f).any():
@@ -228,8 +237,8 @@ def _holds(least: IntArray, most: IntArray) -> bool:
     return int(least.min()) >= -_END and int(most.max()) < _END - 1
 
 
-def _scaled(w: Writer, x: Value, f: Scaling) -> Value:
-    """A RESCALE to the element type of the result, zero point and saturation included, if there is such a one."""
+def scaled(w: Writer, x: Value, f: Scaling) -> Value:
+    """f of x: a RESCALE to the element type of the result, zero point and saturation included, if there is one."""
     to, legal = storage(f.op.out), f.legal()
     zero_point = f.op.zero_point - to.offset
     fits = -128 <= zero_point <= 127 if to.dtype is Dtype.I8 else zero_point == to.offset == 0
@@ -238,7 +247,7 @@ def _scaled(w: Writer, x: Value, f: Scaling) -> Value:
     source = _source(w, x, f)
     m, s = legal if source.dtype is not Dtype.I48 else (f.m, f.s)
     zero_in = -x.offset if source.dtype is Dtype.I8 else 0
-    made = t.rescale(w, source, to.dtype, *_merged(m, s), (zero_in, zero_point), f.double)
+    made = t.rescale(w, source, to.dtype, *merged(m, s), (zero_in, zero_point), f.double)
     return _clamped(w, made, f, to)
 
 
@@ -247,11 +256,16 @@ def _source(w: Writer, x: Value, f: Scaling) -> Tensor:
     short = int(f.m.max()) < 1 << 15 and int(f.s.min()) >= 2 and not f.double
     if x.tensor.dtype is Dtype.I48 and short:
         return x.tensor
-    direct = x.tensor.dtype is Dtype.I8 or (x.tensor.dtype is Dtype.I16 and not x.offset)
-    return x.tensor if direct else wide(w, x).tensor
+    return direct(w, x).tensor
 
 
-def _merged(m: IntArray, s: IntArray) -> tuple[IntArray, IntArray]:
+def direct(w: Writer, x: Value) -> Value:
+    """The same values as a RESCALE of 32 bits reads them: of 8 bits with any offset, else without one."""
+    as_it_is = x.tensor.dtype is Dtype.I8 or (x.tensor.dtype is Dtype.I16 and not x.offset)
+    return x if as_it_is else wide(w, x)
+
+
+def merged(m: IntArray, s: IntArray) -> tuple[IntArray, IntArray]:
     """One multiplier and shift when all rows have the same."""
     same = (m == m[0]).all() and (s == s[0]).all()
     return (m[:1], s[:1]) if same else (m, s)
@@ -264,7 +278,7 @@ def _rounded(w: Writer, x: Value, f: Scaling) -> Tensor:
         source = _source(w, x, f)
         m, s = legal if source.dtype is not Dtype.I48 else (f.m, f.s)
         zero_in = -x.offset if source.dtype is Dtype.I8 else 0
-        return t.rescale(w, source, Dtype.I32, *_merged(m, s), (zero_in, 0), f.double)
+        return t.rescale(w, source, Dtype.I32, *merged(m, s), (zero_in, 0), f.double)
     shift = int(f.s.max())
     m = f.m << np.minimum(shift - f.s, 31)
     if f.double or int(m.max()) >= _END or max(map(abs, f.ends())) >= _END or (shift - f.s > 31).any():

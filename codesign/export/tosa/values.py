@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from codesign.export.tosa import operators as t
+from codesign.export.tosa.reach import reaches
 from codesign.export.tosa.writer import Dtype, Tensor, Writer
 from codesign.ir.graph import Graph, Node
 from codesign.ir.types import IntArray, IntType
@@ -61,26 +62,45 @@ class Value:
     offset: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums per channel, and how to have factor * sum + bias in their place; all (C,).
+
+    make         (factor, bias) -> the tensor; Refused where the accumulator does not hold its sums
+    most_factor  the largest factor
+    least, most  the range of the sums
+    """
+
+    make: Callable[[IntArray, IntArray], Tensor]
+    most_factor: IntArray
+    least: IntArray
+    most: IntArray
+
+
 class Lowering:
-    """The TOSA graph of an integer graph while it grows, and its values by name."""
+    """The TOSA graph of an integer graph while it grows, and its values by name, with the ends of their ranges."""
 
     def __init__(self, graph: Graph, batch: int) -> None:
         self.graph, self.batch = graph, batch
         self.writer = Writer()
+        self.reach = reaches(graph)
         self.values: dict[str, Value] = {}
-        self._sums: dict[int, Callable[[IntArray], Tensor]] = {}
+        self._sums: dict[int, Sums] = {}
 
-    def keep_sums(self, node: Node, value: Value, make: Callable[[IntArray], Tensor]) -> None:
-        """Remember how to compute the sums of a node with something added to the bias, if one node alone reads them."""
+    def keep_sums(self, node: Node, value: Value, sums: Sums) -> None:
+        """Remember how the sums of a node can be had otherwise, if one node alone reads them."""
         if only_user(self.graph, node.name):
-            self._sums[value.tensor.index] = make
+            self._sums[value.tensor.index] = sums
 
-    def sums_with(self, tensor: Tensor, bias: IntArray) -> Tensor | None:
-        """The sums that `tensor` holds, plus a value per channel; None when it holds none, or they get too large."""
-        try:
-            return self._sums[tensor.index](bias) if tensor.index in self._sums else None
-        except Refused:
-            return None
+    def sums(self, x: Value) -> Sums | None:
+        """How the sums that x is can be had otherwise; None when it is none, or they are read by others."""
+        tensor = self.writer.unshaped(x.tensor)
+        return self._sums.get(tensor.index) if tensor.shape[-1] == x.tensor.shape[-1] else None
+
+    def only_read_by(self, node: Node) -> Node | None:
+        """The node that computes the first input of `node`, when nothing else reads it."""
+        name = node.inputs[0]
+        return self.graph.node(name) if self.graph.is_computed(name) and only_user(self.graph, name) else None
 
     def input(self, node: Node, number: int = 0) -> Value:
         """An input of a node, of whatever shape and element type."""
