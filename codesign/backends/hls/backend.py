@@ -127,8 +127,8 @@ class HlsBackend:
     ) -> Report:
         """Write the project into `out`, and compare its C simulation with the golden evaluation on every bit.
 
-        The report holds the comparison.
-        Raises MismatchError when one bit differs, RequirementError when the device is too small for it.
+        The report holds the comparison. Raises MismatchError when one bit differs, RequirementError when the device is
+        too small for it.
         """
         from codesign.build import compare, example_feeds
 
