@@ -150,9 +150,9 @@ def _refused(graph: Graph, family: Family) -> tuple[Diagnostic, ...]:
 
 @lru_cache(maxsize=4)
 def _on_cpu(graph: Graph, family: Family) -> dict[str, tuple[str, ...]]:
-    """By the user's layer, why operators of its TFLite form would stay on the CPU."""
-    given = source(graph, family)
-    if given.tflite is None:
+    """By the user's layer, why operators of its TFLite form would stay on the CPU; empty where there is none."""
+    given = None if _refused(graph, family) else source(graph, family)
+    if given is None or given.tflite is None:
         return {}
     model = parse_model(given.content)
     found: dict[str, tuple[str, ...]] = {}
