@@ -207,9 +207,12 @@ class _Walk:
         if f["decomposition"]:
             raise StreamError.at("KERNEL_STRIDE", "a kernel in parts of 4x4 taps", "parts of 8x8")
         dilation_y, dilation_x = f["dilation_y_m1"] + 1, f["dilation_x_m1"] + 1
+        height, width = self.registers.get("KERNEL_HEIGHT_M1"), self.registers.get("KERNEL_WIDTH_M1")
+        if height % dilation_y or width % dilation_x:
+            raise StreamError.at("KERNEL_STRIDE", f"a kernel of {height + 1}x{width + 1}, dilated", "one of odd size")
         return Kernel(
-            self.registers.get("KERNEL_HEIGHT_M1") // dilation_y + 1,
-            self.registers.get("KERNEL_WIDTH_M1") // dilation_x + 1,
+            height // dilation_y + 1,
+            width // dilation_x + 1,
             f["stride_y_low"] + 2 * f["stride_y_high"] + 1,
             f["stride_x_low"] + 2 * f["stride_x_high"] + 1,
             dilation_y,
