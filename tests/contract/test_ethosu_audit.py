@@ -149,6 +149,11 @@ class Damage:
         place = bit + 16 if narrow else bit + 32 if bit < 32 else bit - 16
         return self._audit(self._words + found.offset + place // 8, place % 8)
 
+    def reserved(self, name: str, bit: int) -> Audit:
+        """The audit with one bit of the lower half of a command's word flipped."""
+        found = next(c for c in self.commands if c.name == name)
+        return self._audit(self._words + found.offset + bit // 8, bit % 8)
+
     def _is_wide(self, command: Command) -> bool:
         return bool(self.compiled.model[self._words + command.offset + 1] & 0x40)
 
@@ -218,6 +223,13 @@ def test_damaged_registers_of_a_convolution(convolution: Damage, name: str, bit:
     )
 
 
+@pytest.mark.parametrize("bit", [10, 11, 12, 13])
+@pytest.mark.parametrize("name", ["KERNEL_STRIDE", "IFM_BASE0", "CONV"])
+def test_bits_of_a_command_that_mean_nothing(convolution: Damage, name: str, bit: int) -> None:
+    (difference,) = convolution.reserved(name, bit).differences
+    assert "the word 0x" in difference and difference.endswith("a command of ethos-u55")
+
+
 @pytest.mark.parametrize(("place", "text"), [(0, "biases differ"), (5, "multipliers differ"), (9, "shifts differ")])
 def test_damaged_records(convolution: Damage, place: int, text: str) -> None:
     start = convolution.register("SCALE_BASE")
@@ -229,8 +241,9 @@ def test_damaged_records(convolution: Damage, place: int, text: str) -> None:
 
 
 @pytest.mark.parametrize("accelerator", ["ethos-u55-128", "ethos-u65-512", "ethos-u85-256"])
-def test_damaged_weights(folder: Path, accelerator: str) -> None:
-    damage = Damage(written(folder, "convolution"), accelerator)
+@pytest.mark.parametrize("model", ["convolution", "dilated_by_3", "dilated_by_4"])
+def test_damaged_weights(folder: Path, model: str, accelerator: str) -> None:
+    damage = Damage(written(folder, model), accelerator)
     (copy,) = [c for c in damage.commands if c.name == "DMA0_DST"][:1] or [None]
     start = damage.register("WEIGHT_BASE") - (copy.value if copy else 0)
     length = damage.register("WEIGHT_LENGTH")
@@ -269,6 +282,10 @@ _OTHER_DAMAGE: list[tuple[str, str, int, str]] = [
     ("pad", "OFM_BASE0", 1, ""),
     ("mean", "OFM_SCALE", 32, "of all sums that there can be"),
     ("depthwise", "IFM_PAD_LEFT", 0, "what it reads is no box of its input"),
+    ("dilated", "KERNEL_HEIGHT_M1", 0, "a kernel of 6x5, dilated; allowed: one of odd size"),
+    ("dilated_by_3", "KERNEL_STRIDE", 3, "dilation"),
+    ("dilated_by_3", "KERNEL_WIDTH_M1", 1, "kernel (7, 5) instead of (7, 7)"),
+    ("dilated_by_4", "KERNEL_STRIDE", 4, "of 72 weights differ"),
 ]
 
 
