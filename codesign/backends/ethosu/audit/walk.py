@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from codesign.backends.ethosu.audit.arena import Arena
 from codesign.backends.ethosu.audit.arithmetic import Unknown
 from codesign.backends.ethosu.audit.convolution import audit_convolution, audit_limits
-from codesign.backends.ethosu.audit.flow import Flow, is_open
+from codesign.backends.ethosu.audit.flow import Flow
 from codesign.backends.ethosu.audit.golden import Golden
 from codesign.backends.ethosu.audit.mean import audit_mean
 from codesign.backends.ethosu.audit.pointwise import audit_copy, audit_pointwise
 from codesign.backends.ethosu.audit.pooling import audit_pooling
-from codesign.backends.ethosu.audit.program import Program, programs
+from codesign.backends.ethosu.audit.program import Call, Executable, Place, Program, executable
 from codesign.backends.ethosu.audit.result import Audit, LayerAudit, Row, Verdict, worst
 from codesign.backends.ethosu.audit.softmax import audit_softmax
 from codesign.backends.ethosu.audit.step import Found, Step
@@ -39,10 +38,12 @@ def audit(compiled: Compiled, model: Model, imported: Imported) -> Audit:
     The compiler's database says which operator an operation belongs to; every number comes from the stream and the
     constants. Raises nothing: what cannot be decoded differs.
     """
-    walk = _Walk(Golden(model, imported))
+    golden = Golden(model, imported)
+    walk = _Walk(golden, Flow(golden))
     try:
-        for program, stream in zip(programs(compiled.model, walk.golden), _streams(compiled), strict=True):
-            walk.run(program, _Database(compiled, stream))
+        made = executable(compiled.model, golden)
+        databases = [_Database(compiled, stream) for stream in _streams(compiled)]
+        walk.run(made, dict(zip(made.programs, databases, strict=True)))
     except StreamError as error:
         walk.program.append((Verdict.DIFFERS, str(error)))
     return walk.result()
@@ -97,6 +98,7 @@ def _queue(compiled: Compiled, stream: str) -> list[dict[str, str]]:
 @dataclass(eq=False)
 class _Walk:
     golden: Golden
+    flow: Flow
     database: _Database = field(init=False)
     rows: list[Row] = field(default_factory=list)
     program: list[tuple[Verdict, str]] = field(default_factory=list)
@@ -104,37 +106,49 @@ class _Walk:
     channels: dict[tuple[int, int], int] = field(default_factory=dict)
     by_layer: dict[int, list[Row]] = field(default_factory=dict)
 
-    def run(self, program: Program, database: _Database) -> None:
-        """One custom operator of the compiled model. Raises StreamError for a stream that cannot be decoded."""
-        self.database = database
+    def run(self, made: Executable, databases: Mapping[Program, _Database]) -> None:
+        """All operators of the compiled model. Raises StreamError for a stream that cannot be decoded."""
+        arena = Arena(self.flow, made.programs[0])
+        for place in made.inputs:
+            if place.address is not None:
+                arena.write(place)
+        for call in made.calls:
+            self._expect(arena, call.inputs, "are overwritten before they are read")
+            if call.program is None:
+                for place in call.outputs:
+                    arena.write(place)
+                continue
+            self.database = databases[call.program]
+            self._program(call, call.program, arena)
+            self._expect(arena, call.outputs, "of the output are not where the model has it")
+        self._expect(arena, made.outputs, "of the output are not where the model has it")
+
+    def _program(self, call: Call, program: Program, arena: Arena) -> None:
+        """One custom operator; its inputs are taken for what they should be."""
         payload = read_payload(program.payload)
-        memory = Memory(program.read_only, program.sizes, payload.device.tables)
-        flow = Flow(self.golden, memory)
-        for tensor, address in program.inputs:
-            memory.place(1, address, flow.labels(tensor), self._width(tensor))
+        memory = self.flow.memory = Memory(program.read_only, arena.enter(program), payload.device.tables)
+        for place in call.inputs:
+            arena.write(place)
         done = -1
         try:
             for event in events(payload):
                 if isinstance(event, Copy):
                     memory.copy(event)
                 elif isinstance(event, Operation):
-                    self._operation(event, payload.device, flow)
+                    self._operation(event, payload.device, self.flow)
                     done = event.offset
         except StreamError as error:
             self.program.append((Verdict.DIFFERS, f"{self._next_layer(done)}: {error}"))
-            return
-        for tensor, address in program.outputs:
-            labels = flow.labels(tensor).reshape(-1)
-            found = memory.look(1, address, labels.size, self._width(tensor))
-            if (found != labels).any() and not is_open(found):
-                wrong = int((found != labels).sum())
-                name = self.golden.model.tensors[tensor].where
-                text = f"{name}: {wrong} of {labels.size} elements of the output are not where the model has it"
-                self.program.append((Verdict.DIFFERS, text))
+            arena.forget()
 
-    def _width(self, tensor: int) -> int:
-        """Bytes of an element."""
-        return np.dtype(self.golden.model.tensors[tensor].kind).itemsize
+    def _expect(self, arena: Arena, places: Sequence[Place], text: str) -> None:
+        """A difference for every tensor of the model that is certainly not where the file says."""
+        for place in places:
+            wrong = arena.wrong(place)
+            if wrong and place.tensor is not None:
+                name, size = self.golden.model.tensors[place.tensor].where, self.flow.labels(place.tensor).size
+                found = Verdict.DIFFERS, f"{name}: {wrong} of {size} elements {text}"
+                self.program += [found] if found not in self.program else []
 
     def _next_layer(self, offset: int) -> str:
         """The layer that the next operation behind an offset belongs to: where the stream is damaged."""
@@ -204,12 +218,9 @@ class _Walk:
     def _without(self, operator: int) -> tuple[Verdict, tuple[str, ...]]:
         """Verdict and finding of an operator that no operation computes."""
         op = self.golden.operator(operator)
-        if op.outputs and all(self._moves(t) for t in op.outputs):
+        if op.outputs and all(self.flow.moves(t) for t in op.outputs):
             return Verdict.PROVED, ("needs no operation: what reads it was compared with where its values are",)
         return Verdict.OPEN, ("left to the CPU",)
-
-    def _moves(self, tensor: int) -> bool:
-        return Flow(self.golden, Memory(b"", [])).moves(tensor)
 
 
 def _dispatch(step: Step, rewritten: bool) -> None:
