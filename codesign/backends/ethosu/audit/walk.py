@@ -19,7 +19,7 @@ from codesign.backends.ethosu.audit.softmax import audit_softmax
 from codesign.backends.ethosu.audit.step import Found, Step
 from codesign.backends.ethosu.stream import Device, StreamError, events, read_payload
 from codesign.backends.ethosu.stream.memory import Memory
-from codesign.backends.ethosu.stream.operations import Copy, Kind, Operation
+from codesign.backends.ethosu.stream.operations import Copy, Kind, Operation, Storage
 from codesign.backends.ethosu.vela import Compiled
 from codesign.frontend.imported import Imported
 from codesign.frontend.tflite.schema import Model
@@ -104,6 +104,8 @@ class _Walk:
     program: list[tuple[Verdict, str]] = field(default_factory=list)
     covered: dict[int, IntArray] = field(default_factory=dict)
     channels: dict[tuple[int, int], int] = field(default_factory=dict)
+    inside: tuple[int, tuple[int, int, int]] | None = None
+    """The tensor and the shape whose sums the operation before left in the NPU."""
     by_layer: dict[int, list[Row]] = field(default_factory=dict)
 
     def run(self, made: Executable, databases: Mapping[Program, _Database]) -> None:
@@ -129,7 +131,7 @@ class _Walk:
         memory = self.flow.memory = Memory(program.read_only, arena.enter(program), payload.device.tables)
         for place in call.inputs:
             arena.write(place)
-        done = -1
+        self.inside, done = None, -1
         try:
             for event in events(payload):
                 if isinstance(event, Copy):
@@ -140,6 +142,23 @@ class _Walk:
         except StreamError as error:
             self.program.append((Verdict.DIFFERS, f"{self._next_layer(done)}: {error}"))
             arena.forget()
+            return
+        if self.inside is not None:
+            name = self.golden.model.tensors[self.inside[0]].where
+            self.program.append((Verdict.DIFFERS, f"{name}: sums stay inside the NPU when its command stream ends"))
+
+    def _follow_sums(self, step: Step) -> None:
+        """Differences of the way that sums go from operation to operation."""
+        op, before = step.op, self.inside
+        if op.sums.start == 1 and before is None:
+            step.differs("it adds to sums that no operation before it left")
+        elif op.sums.start == 1 and before != (step.result, op.ofm.shape):
+            step.differs("it adds to sums of another layer, or of another shape")
+        elif op.sums.start != 1 and before is not None:
+            step.differs("it drops the sums that the operation before it left")
+        if not op.sums.stay and op.ofm.storage is Storage.NONE:
+            step.differs("its result is written nowhere")
+        self.inside = (step.result, op.ofm.shape) if op.sums.stay else None
 
     def _expect(self, arena: Arena, places: Sequence[Place], text: str) -> None:
         """A difference for every tensor of the model that is certainly not where the file says."""
@@ -164,6 +183,7 @@ class _Walk:
             return
         step = Step(op, operators, self.golden, flow, device, self.covered, self.channels)
         step.apart = operators[0] in self.database.apart
+        self._follow_sums(step)
         if op.activation.table is None and op.activation.function:
             step.differs("an activation function of the NPU's own")
         try:
@@ -228,6 +248,8 @@ def _dispatch(step: Step, rewritten: bool) -> None:
     name = step.golden.operator(step.operators[0]).name
     if step.op.moved:
         raise Found(Verdict.OPEN, "a result that is transposed or reversed on its way to memory")
+    if step.op.accumulates:
+        raise Found(Verdict.OPEN, f"{name} is computed in parts whose sums stay inside the NPU, which are not compared")
     if rewritten and name in (*_CONVOLUTIONS, *_POOLS, *_POINTWISE):
         raise Found(Verdict.OPEN, f"{name} is computed by operations of several kinds, which are not compared")
     if name in _CONVOLUTIONS and step.apart and step.op.kind is Kind.POOLING:

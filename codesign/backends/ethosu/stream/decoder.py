@@ -26,6 +26,7 @@ from codesign.backends.ethosu.stream.operations import (
     Scale,
     ScaleMode,
     Storage,
+    Sums,
     Wait,
 )
 from codesign.backends.ethosu.stream.payload import Device, Payload
@@ -176,7 +177,7 @@ class _Walk:
             self._activation(ofm),
             self._block(),
             self._accumulator(),
-            self._any("ACC_FORMAT", "input", "output"),
+            self._sums(),
             self._any("OFM_PRECISION", "reverse", "transpose"),
         )
 
@@ -343,6 +344,10 @@ class _Walk:
         if self.newer:
             return (32, 48, 0, 0)[self.registers.field("ACC_FORMAT", "format")]
         return (32, 40, 16, 0)[self.registers.field("ACC_FORMAT", "format")]
+
+    def _sums(self) -> Sums:
+        field = self.registers.field
+        return Sums(field("ACC_FORMAT", "input"), self._any("ACC_FORMAT", "output")) if self.newer else Sums()
 
 
 def _meaning(meanings: Mapping[int, _T], number: int, where: str) -> _T:

@@ -80,6 +80,8 @@ class Memory:
 
     def read(self, fm: FeatureMap, offset: int) -> IntArray:
         """The label of every element, (height, width, depth). Raises StreamError for addresses outside a region."""
+        if fm.storage is Storage.NONE:
+            raise StreamError.at(at(offset), "an input that is nowhere", "one in memory, or chained")
         if fm.storage is Storage.CHAINED:
             labels = self._chained.get(fm.region)
             if labels is None or labels.size != np.prod(fm.shape):
@@ -94,7 +96,12 @@ class Memory:
         return labels
 
     def write(self, fm: FeatureMap, labels: IntArray, offset: int) -> None:
-        """Label every element of a feature map. Raises StreamError for addresses outside a region, or in constants."""
+        """Label every element of a feature map, if it is anywhere.
+
+        Raises StreamError for addresses outside a region, or in constants.
+        """
+        if fm.storage is Storage.NONE:
+            return
         if fm.storage is Storage.CHAINED:
             self._chained[fm.region] = labels
             return
