@@ -12,7 +12,7 @@ import pytest
 from audit_models import MODELS
 from ethosu_streams import ACCELERATORS, case, compile_all
 
-from codesign.backends.ethosu.audit import Audit, Verdict, audit
+from codesign.backends.ethosu.audit import Audit, Row, Verdict, audit
 from codesign.backends.ethosu.stream import StreamError, read_payload
 from codesign.backends.ethosu.stream.commands import Command, commands
 from codesign.backends.ethosu.stream.weights import decode_weights
@@ -91,16 +91,31 @@ def test_the_report_counts_and_says(folder: Path) -> None:
     (found,) = audited(written(folder, "average_same"), "ethos-u55-128")
     (row,) = found.rows
     assert str(row) == (
-        "t1: pooling at 0x100 not established: the NPU counts the pixels of windows at the border itself, "
-        "and no register says how it divides"
+        "t1: pooling at 0x100 not established: how the NPU divides an average at the border, whose pixels it counts "
+        "itself"
     )
-    assert found.summary() == "0 of 0 constants and 0 of 1 operations equal the golden graph; 1 not established"
+    assert found.summary() == (
+        "0 of 0 constants and 0 of 1 operations equal the golden graph; 1 not established: "
+        "how the NPU divides an average at the border, whose pixels it counts itself (1)"
+    )
     (whole,) = audited(written(folder, "convolution"), "ethos-u65-512")
     assert whole.summary() == "5,256 of 5,256 constants and 1 of 1 operations equal the golden graph"
     assert whole.rows[0].findings == (
         "weights, biases, multipliers and shifts of channels 0 to 23, rounding, zero points, limits, window, padding, "
         "elements read and written",
     )
+
+
+def test_the_summary_names_the_three_commonest_reasons() -> None:
+    def row(text: str, verdict: Verdict = Verdict.OPEN) -> Row:
+        return Row("layer", "MEAN", "pooling", 0, verdict, (text,))
+
+    found = Audit((*map(row, "abbcccdd"), row("e", Verdict.PROVED)), ())
+    assert found.summary() == (
+        "0 of 0 constants and 1 of 9 operations equal the golden graph; "
+        "8 not established: c (3), b (2), d (2); for others see artifact/audit.json"
+    )
+    assert Audit((row("a"),), ()).summary().endswith("; 1 not established: a (1)")
 
 
 def test_layers_without_an_operation_are_listed(folder: Path) -> None:
