@@ -191,6 +191,8 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "pointwise_convolution": _single(lambda n, x: n.conv(x, _INPUT, 200, 1)[0]),
     "large_kernel": _single(lambda n, x: n.conv(x, _INPUT, 40, 9, act=_NONE, zero=5)[0]),
     "dilated": _single(lambda n, x: n.conv(x, _INPUT, 40, 3, dilation=2)[0]),
+    "dilated_by_3": _single(lambda n, x: n.conv(x, _INPUT, 20, 3, padding=_VALID, dilation=3)[0]),
+    "dilated_by_4": _single(lambda n, x: n.conv(x, _INPUT, 24, 3, dilation=4, depthwise=True)[0]),
     "stride_3": _single(lambda n, x: n.conv(x, _INPUT, 33, 3, 3, _VALID)[0]),
     "depthwise_multiplier": _single(lambda n, x: n.conv(x, _INPUT, 48, 3, depthwise=True)[0]),
     "large_stride": _single(lambda n, x: n.conv(x, _INPUT, 8, 3, 8, _VALID)[0]),

@@ -12,7 +12,7 @@ import pytest
 from audit_models import MODELS
 from ethosu_streams import ACCELERATORS, case, compile_all
 
-from codesign.backends.ethosu.audit import Audit, Verdict, audit
+from codesign.backends.ethosu.audit import Audit, Row, Verdict, audit
 from codesign.backends.ethosu.stream import StreamError, read_payload
 from codesign.backends.ethosu.stream.commands import Command, commands
 from codesign.backends.ethosu.stream.weights import decode_weights
@@ -91,16 +91,31 @@ def test_the_report_counts_and_says(folder: Path) -> None:
     (found,) = audited(written(folder, "average_same"), "ethos-u55-128")
     (row,) = found.rows
     assert str(row) == (
-        "t1: pooling at 0x100 not established: the NPU counts the pixels of windows at the border itself, "
-        "and no register says how it divides"
+        "t1: pooling at 0x100 not established: how the NPU divides an average at the border, whose pixels it counts "
+        "itself"
     )
-    assert found.summary() == "0 of 0 constants and 0 of 1 operations equal the golden graph; 1 not established"
+    assert found.summary() == (
+        "0 of 0 constants and 0 of 1 operations equal the golden graph; 1 not established: "
+        "how the NPU divides an average at the border, whose pixels it counts itself (1)"
+    )
     (whole,) = audited(written(folder, "convolution"), "ethos-u65-512")
     assert whole.summary() == "5,256 of 5,256 constants and 1 of 1 operations equal the golden graph"
     assert whole.rows[0].findings == (
         "weights, biases, multipliers and shifts of channels 0 to 23, rounding, zero points, limits, window, padding, "
         "elements read and written",
     )
+
+
+def test_the_summary_names_the_three_commonest_reasons() -> None:
+    def row(text: str, verdict: Verdict = Verdict.OPEN) -> Row:
+        return Row("layer", "MEAN", "pooling", 0, verdict, (text,))
+
+    found = Audit((*map(row, "abbcccdd"), row("e", Verdict.PROVED)), ())
+    assert found.summary() == (
+        "0 of 0 constants and 1 of 9 operations equal the golden graph; "
+        "8 not established: c (3), b (2), d (2); for others see artifact/audit.json"
+    )
+    assert Audit((row("a"),), ()).summary().endswith("; 1 not established: a (1)")
 
 
 def test_layers_without_an_operation_are_listed(folder: Path) -> None:
@@ -148,6 +163,11 @@ class Damage:
         narrow = found.value < 1 << 16 and not self._is_wide(found)
         place = bit + 16 if narrow else bit + 32 if bit < 32 else bit - 16
         return self._audit(self._words + found.offset + place // 8, place % 8)
+
+    def reserved(self, name: str, bit: int) -> Audit:
+        """The audit with one bit of the lower half of a command's word flipped."""
+        found = next(c for c in self.commands if c.name == name)
+        return self._audit(self._words + found.offset + bit // 8, bit % 8)
 
     def _is_wide(self, command: Command) -> bool:
         return bool(self.compiled.model[self._words + command.offset + 1] & 0x40)
@@ -218,6 +238,14 @@ def test_damaged_registers_of_a_convolution(convolution: Damage, name: str, bit:
     )
 
 
+@pytest.mark.parametrize("bit", [10, 11, 12, 13])
+@pytest.mark.parametrize("name", ["KERNEL_STRIDE", "IFM_BASE0", "CONV"])
+def test_bits_of_a_command_that_mean_nothing(convolution: Damage, name: str, bit: int) -> None:
+    (difference,) = convolution.reserved(name, bit).differences
+    assert "the word 0x" in difference
+    assert difference.endswith("a command of ethos-u55")
+
+
 @pytest.mark.parametrize(("place", "text"), [(0, "biases differ"), (5, "multipliers differ"), (9, "shifts differ")])
 def test_damaged_records(convolution: Damage, place: int, text: str) -> None:
     start = convolution.register("SCALE_BASE")
@@ -229,8 +257,9 @@ def test_damaged_records(convolution: Damage, place: int, text: str) -> None:
 
 
 @pytest.mark.parametrize("accelerator", ["ethos-u55-128", "ethos-u65-512", "ethos-u85-256"])
-def test_damaged_weights(folder: Path, accelerator: str) -> None:
-    damage = Damage(written(folder, "convolution"), accelerator)
+@pytest.mark.parametrize("model", ["convolution", "dilated_by_3", "dilated_by_4"])
+def test_damaged_weights(folder: Path, model: str, accelerator: str) -> None:
+    damage = Damage(written(folder, model), accelerator)
     (copy,) = [c for c in damage.commands if c.name == "DMA0_DST"][:1] or [None]
     start = damage.register("WEIGHT_BASE") - (copy.value if copy else 0)
     length = damage.register("WEIGHT_LENGTH")
@@ -269,6 +298,10 @@ _OTHER_DAMAGE: list[tuple[str, str, int, str]] = [
     ("pad", "OFM_BASE0", 1, ""),
     ("mean", "OFM_SCALE", 32, "of all sums that there can be"),
     ("depthwise", "IFM_PAD_LEFT", 0, "what it reads is no box of its input"),
+    ("dilated", "KERNEL_HEIGHT_M1", 0, "a kernel of 6x5, dilated; allowed: one of odd size"),
+    ("dilated_by_3", "KERNEL_STRIDE", 3, "dilation"),
+    ("dilated_by_3", "KERNEL_WIDTH_M1", 1, "kernel (7, 5) instead of (7, 7)"),
+    ("dilated_by_4", "KERNEL_STRIDE", 4, "of 72 weights differ"),
 ]
 
 

@@ -8,7 +8,7 @@ from codesign.backends.ethosu.audit.arithmetic import ROUNDINGS, finished, limit
 from codesign.backends.ethosu.audit.golden import Convolution
 from codesign.backends.ethosu.audit.result import Verdict
 from codesign.backends.ethosu.audit.step import Found, Step
-from codesign.backends.ethosu.audit.window import NO_BOX, locate
+from codesign.backends.ethosu.audit.window import NO_BOX, locate, spans, spread
 from codesign.backends.ethosu.stream.errors import StreamError
 from codesign.backends.ethosu.stream.operations import Kind
 from codesign.backends.ethosu.stream.ordering import FILL, Volume, order_fast, order_u55, order_u85
@@ -92,26 +92,35 @@ def _next_channels(step: Step, pixels: IntArray) -> int:
 
 
 def _compare_weights(step: Step, golden: Convolution, channels: slice) -> None:
-    weights = golden.weights[channels]
-    wrong = read_weights(step, weights)
+    weights, kernel = golden.weights[channels], step.op.kernel
+    assert kernel is not None
+    apart = (1, 1) if golden.dense else spread(kernel, (weights.shape[1], weights.shape[2]), golden.op.dilation)
+    wrong = read_weights(step, weights, apart)
     if wrong:
         step.differs(f"{wrong} of {weights.size} weights differ", wrong)
 
 
-def read_weights(step: Step, weights: IntArray) -> int:
+def read_weights(step: Step, weights: IntArray, apart: tuple[int, int] = (1, 1)) -> int:
     """How many weights (outputs, height, width, inputs) are others in the streams, or in none of them.
+
+    apart  how many taps of the NPU's kernel those of the weights are apart, (y, x)
 
     What is in the streams between them and behind must be 0, and is a finding of its own.
     """
     op, kernel = step.op, step.op.kernel
     assert kernel is not None
-    outputs, height, width, inputs = weights.shape
+    outputs, *size, inputs = weights.shape
+    height, width = spans((size[0], size[1]), apart)
+    whole = np.zeros((outputs, height, width, inputs), dtype=np.int64)
+    taps = np.zeros((height, width), dtype=bool)
+    taps[:: apart[0], :: apart[1]] = True
+    whole[:, taps] = weights.reshape(outputs, -1, inputs)
     dilation, stride = (kernel.dilation_y, kernel.dilation_x), (kernel.stride_y, kernel.stride_x)
     depthwise, wide = op.kind is Kind.DEPTHWISE, op.ifm.bits == 16
     volume = Volume(
         outputs, height, width, inputs, depthwise, kernel.part_kernel, dilation, stride, op.block.depth, wide
     )
-    flat, right = weights.reshape(-1), np.zeros(weights.size, dtype=bool)
+    flat, right = whole.reshape(-1), np.zeros(whole.size, dtype=bool)
     filled = 0
     for part, order in zip(op.weights, _orders(step, volume), strict=False):
         data = step.flow.memory.constants(part, op.offset)
@@ -121,9 +130,11 @@ def read_weights(step: Step, weights: IntArray) -> int:
         places = order[:common][inside]
         right[places] = found[:common][inside] == flat[places]
         filled += int(np.count_nonzero(found[:common][~inside]) + np.count_nonzero(found[common:]))
+    wrong = ~right.reshape(whole.shape)
+    filled += int(np.count_nonzero(wrong[:, ~taps]))
     if filled:
         step.differs(f"{filled} weights other than 0 between and behind those of the layer", filled)
-    return int((~right).sum())
+    return int(np.count_nonzero(wrong[:, taps]))
 
 
 def _orders(step: Step, volume: Volume) -> list[IntArray]:

@@ -47,7 +47,7 @@ def audit_copy(step: Step) -> None:
     if op.activation.table is not None:
         raise Found(Verdict.DIFFERS, "a look-up table behind an operation that only moves values")
     if op.kind is not Kind.POOLING or op.kernel is None or op.accumulates:
-        raise Found(Verdict.OPEN, f"a {op.kind.value} that moves values")
+        raise Found(Verdict.OPEN, f"{op.kind.value}s that move values")
     if (op.kernel.height, op.kernel.width) != (1, 1) or op.ifm.bits != 8 or op.upscale not in (0, 1):
         raise Found(Verdict.OPEN, "values moved through a window, or of more than 8 bits")
     step.expect("padding", op.padding, (0, 0, 0, 0))

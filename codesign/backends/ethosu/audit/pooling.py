@@ -14,8 +14,8 @@ from codesign.ir.ops import MaxPool2d
 from codesign.ir.types import IntArray
 
 _INT8 = (-128, 127)
-_DIVIDES = "the NPU divides by the number of pixels itself, and no register says how it rounds"
-_BORDER = "the NPU counts the pixels of windows at the border itself, and no register says how it divides"
+_DIVIDES = "how the NPU rounds an average that it divides itself"
+_BORDER = "how the NPU divides an average at the border, whose pixels it counts itself"
 
 
 def audit_pooling(step: Step) -> None:

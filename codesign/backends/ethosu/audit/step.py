@@ -102,7 +102,7 @@ class Step:
         self.expect_strides(fm)
         labels = self.flow.read(fm, self.op.offset)
         if is_open(labels):
-            raise Found(Verdict.OPEN, "it reads what another operation computed that is not established")
+            raise Found(Verdict.OPEN, "what reads a result that is not established")
         return labels
 
     def write(self, positions: IntArray, unlimited: bool = False) -> None:

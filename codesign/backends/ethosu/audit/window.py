@@ -8,6 +8,7 @@ import numpy as np
 
 from codesign.backends.ethosu.audit.result import Verdict
 from codesign.backends.ethosu.audit.step import Found, Step
+from codesign.backends.ethosu.stream.operations import Kernel
 from codesign.ir.ops.base import Padding
 from codesign.ir.types import IntArray
 
@@ -26,19 +27,20 @@ class Window(Protocol):
 def locate(step: Step, op: Window, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[IntArray, int]:
     """(row-major pixel of the result for each (row, column) of the operation, first input channel).
 
-    Compares kernel, stride, dilation and padding with those of the graph; the padding of an operation that computes
-    only some rows is what is left of the graph's there. Found where the operation reads no box of its input.
+    Compares kernel, stride, dilation and padding with those of the graph, a kernel that is spread with the spread one;
+    the padding of an operation that computes only some rows is what is left of the graph's there. Found where the
+    operation reads no box of its input.
     """
     found = step.op.kernel
     assert found is not None
     step.expect("upscaling", step.op.upscale, 0)
-    step.expect("kernel", (found.height, found.width), kernel)
+    apart = spread(found, kernel, dilation)
+    step.expect("kernel", (found.height, found.width), spans(kernel, apart))
     steps = [(found.stride_y, op.stride[0]), (found.stride_x, op.stride[1])]
     moving = [pair for pair, size in zip(steps, step.op.ofm.shape, strict=False) if size > 1]
     step.expect("stride", tuple(ours for ours, _ in moving), tuple(theirs for _, theirs in moving))
-    step.expect(
-        "dilation", tuple(_dilations(found.dilation_y, found.dilation_x, kernel)), _dilations(*dilation, kernel)
-    )
+    steps_between = found.dilation_y * apart[0], found.dilation_x * apart[1]
+    step.expect("dilation", _dilations(*steps_between, kernel), _dilations(*dilation, kernel))
     tensor = _input(step)
     step.expect_type("input", step.op.ifm, tensor)
     corner = step.flow.box(step.read(step.op.ifm), tensor)
@@ -72,6 +74,21 @@ def locate(step: Step, op: Window, kernel: tuple[int, int], dilation: tuple[int,
 
 
 _AXES = ("rows", "columns")
+
+
+def spread(found: Kernel, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+    """(y, x): how far the taps of the graph's kernel are apart in the NPU's, zeros between them.
+
+    The NPU dilates by at most 2; what is left of a larger dilation Vela writes into the kernel.
+    """
+    own = found.dilation_y, found.dilation_x
+    y, x = (d // o if n > 1 and d % o == 0 else 1 for d, o, n in zip(dilation, own, kernel, strict=True))
+    return y, x
+
+
+def spans(kernel: tuple[int, int], apart: tuple[int, int]) -> tuple[int, int]:
+    """The size of a kernel whose taps are this far apart."""
+    return (kernel[0] - 1) * apart[0] + 1, (kernel[1] - 1) * apart[1] + 1
 
 
 def _dilations(y: int, x: int, kernel: tuple[int, int]) -> tuple[int, int]:
