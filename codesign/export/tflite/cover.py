@@ -7,6 +7,7 @@ behind it. A value between two kernels is kept as a tensor; all others exist onl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +72,7 @@ def _kernel(graph: Graph, node: Node) -> Kernel:
     while isinstance(current.op, _CHAIN):
         chain.insert(0, current)
         source = current.inputs[0]
-        if _is_tensor(graph, source, current):
+        if _is_tensor(graph, source, chain):
             return Kernel(node, None, tuple(chain), (source,))
         current = graph.node(source)
     data = graph.data_inputs(current)
@@ -83,7 +84,7 @@ def _kernel(graph: Graph, node: Node) -> Kernel:
 
 def _operand(graph: Graph, name: str) -> Operand:
     steps: list[Node] = []
-    while not _is_tensor(graph, name, None):
+    while not _is_tensor(graph, name, ()):
         producer = graph.node(name)
         if not isinstance(producer.op, Requant):
             break  # a wide sum: whoever emits the kernel says that it cannot be kept
@@ -92,8 +93,11 @@ def _operand(graph: Graph, name: str) -> Operand:
     return Operand(name, tuple(steps))
 
 
-def _is_tensor(graph: Graph, name: str, reader: Node | None) -> bool:
-    """Whether a value is kept between kernels: it fits, and somebody else wants it, or it is one by nature."""
+def _is_tensor(graph: Graph, name: str, behind: Sequence[Node]) -> bool:
+    """Whether a value is kept between kernels: it fits, and somebody else wants it, or it is one by nature.
+
+    behind  the chain that reads it
+    """
     if not graph.is_computed(name):
         return True
     producer = graph.node(name)
@@ -107,8 +111,10 @@ def _is_tensor(graph: Graph, name: str, reader: Node | None) -> bool:
         return shared or producer.quant is not None
     if isinstance(op, Reshape):
         return shared
-    if isinstance(op, MaxPool2d | AvgPool2d) and reader is not None and not shared and producer.quant is None:
-        return clamp_of(graph, reader) is None  # with a clamp behind it, it is one kernel
+    if isinstance(op, MaxPool2d | AvgPool2d) and behind and not shared and producer.quant is None:
+        # With a clamp behind it, and nothing else that computes, it is one kernel.
+        clamps = [clamp_of(graph, node) is not None for node in behind if not isinstance(node.op, Reshape)]
+        return isinstance(behind[0].op, Reshape) or not all(clamps)
     return True
 
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from codesign.export.tflite.context import VALID, Export, activation_for, clamp_behind, padding_mode
 from codesign.export.tflite.cover import Kernel
+from codesign.export.tflite.steps import is_exact, is_rescale
 from codesign.frontend.problems import Refusal
 from codesign.frontend.tflite.params import NONE
 from codesign.frontend.tflite.spatial import mean_rescale, nearest
-from codesign.ir.graph import Node
-from codesign.ir.ops import AvgPool2d, MaxPool2d, Pad, Requant, Reshape, Take, Transpose
+from codesign.ir.ops import AvgPool2d, MaxPool2d, Pad, Reshape, Take, Transpose
 from codesign.passes.rewrite import producer
 
 _MOST_PIECES = 64
@@ -62,10 +62,9 @@ def mean(export: Export, kernel: Kernel) -> bool:
     if axes is None or (op.kernel, op.stride, op.padding) != ((1, n), (1, n), (0, 0, 0, 0)):
         return False
     by = mean_rescale(x.scale, out.scale, n)
-    centred = [(1, 0, -n * x.zero)] if len(steps) == 2 else []
-    expected = [*centred, (int(by.multiplier[0]), int(by.shift[0]), out.zero)]
     dtype = graph.type(kernel.node.name).dtype
-    if [_single(export, step) for step in steps] != expected or (len(steps) == 1 and x.zero):
+    centred = is_exact(graph, steps[0], 1, -n * x.zero) if len(steps) == 2 else not x.zero
+    if not centred or not is_rescale(graph, steps[-1], by, out.zero):
         return False
     if dtype.hi - dtype.lo != (1 << out.params.dtype.bits) - 1:
         return False
@@ -84,14 +83,6 @@ def _spans(rank: int) -> list[tuple[int, int]]:
 def _cut(shape: tuple[int, ...], span: tuple[int, int]) -> tuple[int, int, int]:
     start, end = span
     return int(np.prod(shape[:start])), int(np.prod(shape[start:end])), int(np.prod(shape[end:]))
-
-
-def _single(export: Export, node: Node) -> tuple[int, int, int] | None:
-    """(multiplier, shift, zero point) of a Requant of the whole tensor."""
-    if not isinstance(node.op, Requant):
-        return None
-    multiplier, shift = (export.graph.consts[name].value for name in node.inputs[1:])
-    return (int(multiplier[0]), int(shift[0]), node.op.zero_point) if multiplier.size == shift.size == 1 else None
 
 
 def pad(export: Export, kernel: Kernel) -> None:
