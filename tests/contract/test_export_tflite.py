@@ -112,7 +112,7 @@ def test_a_limit_inside_a_kernel_is_no_kernel(operator: str, tmp_path: Path) -> 
     inner = [node.name for node in graph.nodes if isinstance(node.op, Requant) and node.quant is None]
     assert len(inner) == (2 if operator == "MUL" else 4)
     for name in inner:
-        with pytest.raises(UnsupportedError, match="that is (limited|rounded) before the"):
+        with pytest.raises(UnsupportedError, match=r"that is (limited|rounded) before the"):
             export_tflite(narrowed(graph, name))
 
 

@@ -10,11 +10,12 @@ from codesign.export.tflite.cover import Kernel, Operand, clamp_of
 from codesign.export.tflite.linear import Sum, emit_sum
 from codesign.export.tflite.steps import constants, is_exact, is_rescale, is_unlimited
 from codesign.export.tflite.storage import Storage
+from codesign.export.tflite.take import chosen
 from codesign.frontend.problems import Refusal
 from codesign.frontend.tflite.arithmetic import Summation
 from codesign.frontend.tflite.params import rescale
 from codesign.ir.graph import Graph
-from codesign.ir.ops import Requant, Reshape, Rounding
+from codesign.ir.ops import Requant, Reshape, Rounding, Take
 from codesign.ir.types import IntArray
 
 
@@ -142,8 +143,8 @@ def _rows(export: Export, kernel: Kernel, storages: list[Storage], terms: list[t
     channels, size = shape[-1], int(np.prod(shape[:-1]))
     storage = storages[0]
     rows = [
-        export.reshaped(kernel, export.declare(o.tensor), (1, size, channels), storage, f"row{i + 1}")
-        for i, o in enumerate(kernel.operands)
+        export.reshaped(kernel, _spread(export, kernel, operand), (1, size, channels), storage, f"row{i + 1}")
+        for i, operand in enumerate(kernel.operands)
     ]
     joined = export.helper(f"{kernel.node.name}.rows", (2, size, channels), storage)
     export.emit(kernel, "CONCATENATION", rows, joined, axis=1, activation=0)
@@ -153,6 +154,16 @@ def _rows(export: Export, kernel: Kernel, storages: list[Storage], terms: list[t
     types = [graph.type(o.tensor).dtype for o in kernel.operands]
     reach = min(t.lo for t in types), max(t.hi for t in types)
     emit_sum(export, kernel, Sum(weight, bias, groups=channels), joined, storage, (1, size, channels), reach)
+
+
+def _spread(export: Export, kernel: Kernel, operand: Operand) -> int:
+    """The tensor of an operand in the shape of the result."""
+    x, storage = export.declare(operand.tensor), export.storage(operand.tensor)
+    takes = [node for node in operand.spread if isinstance(node.op, Take)]
+    if takes:
+        shape = export.graph.type(takes[0].inputs[0]).shape
+        x = export.reshaped(kernel, x, shape, storage, "axes")
+    return chosen(export, kernel, x, storage, takes)
 
 
 def multiply(export: Export, kernel: Kernel) -> None:

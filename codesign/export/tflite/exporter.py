@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign.errors import Diagnostic, UnsupportedError, raise_all
-from codesign.export.tflite import elementwise, spatial, table
+from codesign.export.tflite import elementwise, spatial, table, take
 from codesign.export.tflite.context import Export
 from codesign.export.tflite.cover import Kernel, cover
 from codesign.export.tflite.linear import linear
@@ -131,7 +131,7 @@ def _emit(export: Export, kernel: Kernel) -> None:
         case Pad():
             spatial.pad(export, kernel)
         case Take():
-            spatial.take(export, kernel)
+            take.take(export, kernel)
         case Transpose():
             spatial.transpose(export, kernel)
         case Lookup():
