@@ -21,14 +21,14 @@ from codesign.frontend.tflite.importer import import_parsed, import_tflite
 from codesign.frontend.tflite.schema import parse_model
 from codesign.frontend.tflite.spatial import mean_rescale
 from codesign.ir.graph import Graph
-from codesign.ir.ops import AvgPool2d, MaxPool2d, Requant, Rounding
+from codesign.ir.ops import Add, AvgPool2d, MaxPool2d, Requant, Rounding, Take
 from codesign.ir.types import IntType, Quant
 from codesign.testing.build import GraphBuilder
 from codesign.testing.cases import CASES
 from codesign.testing.graphs import feeds, graphs
 
 FRAMES = 6
-I8 = IntType(8, True)
+I4, I8 = IntType(4, True), IntType(8, True)
 NO_RESCALING = "are no scale, offset and rounding as TFLite has them"
 # The cases of the conformance suite have random levels, which are no scale and offset.
 REFUSED = {
@@ -114,6 +114,23 @@ def test_a_limit_inside_a_kernel_is_no_kernel(operator: str, tmp_path: Path) -> 
     for name in inner:
         with pytest.raises(UnsupportedError, match=r"that is (limited|rounded) before the"):
             export_tflite(narrowed(graph, name))
+
+
+def repeated(b: GraphBuilder, x: str) -> str:
+    return b.node(Take(1, (0, 0, 0)), b.node(Take(0, (0, 0)), x))
+
+
+def test_a_repeated_term_of_a_weighted_sum(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    three = b.requant(b.input((1, 1, 4), I4), [3], [0], IntType(6, True))
+    exported = verify(b.graph(b.node(Add(), repeated(b, three), b.input((2, 3, 4), I4))), tmp_path)
+    assert {op.name for op in parse_model(exported.content).operators} >= {"CONCATENATION", "RESIZE_NEAREST_NEIGHBOR"}
+
+
+def test_a_sum_of_two_repeated_terms(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    x, y = b.input((1, 1, 4), I4), b.input((1, 1, 4), I4)
+    verify(b.graph(b.node(Add(), repeated(b, x), repeated(b, y))), tmp_path)
 
 
 def test_what_is_behind_the_clamp_of_a_pool_is_computed(tmp_path: Path) -> None:

@@ -179,7 +179,8 @@ def _is_tensor(graph: Graph, name: str, behind: Sequence[Node]) -> bool:
     if isinstance(op, Requant | Threshold):
         return producer.quant is not None or (shared and not _is_inside(graph, producer))
     if isinstance(op, Reshape):
-        return shared and not _is_inside(graph, producer)
+        named = producer.quant is not None and _is_tensor(graph, producer.inputs[0], ())
+        return named or (shared and not _is_inside(graph, producer))
     if isinstance(op, _MOVES) and behind and not shared and producer.quant is None:
         return not all(isinstance(node.op, Reshape) for node in behind)
     if isinstance(op, MaxPool2d | AvgPool2d) and behind and not shared and producer.quant is None:
