@@ -28,7 +28,7 @@ class Written:
 
     reference    the interpreter that ran the file on `frames` random frames; empty: none is installed
     differences  of every value that the file keeps in a tensor, or of the outputs
-    inexact      layers that are only the nearest that the format has
+    inexact      values that are only the nearest that the format has, and why
     offsets      of the inputs and outputs that are not stored as they are: stored integer less the graph's
     """
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from tflite_models import Writer, schema
 
+from codesign.cli import main
 from codesign.errors import UnsupportedError
 from codesign.export.tflite import Exported, export_tflite
 from codesign.export.tflite.verify import differences
@@ -22,6 +23,7 @@ from codesign.frontend.tflite.schema import parse_model
 from codesign.frontend.tflite.spatial import mean_rescale
 from codesign.ir.graph import Graph
 from codesign.ir.ops import Add, AvgPool2d, MaxPool2d, Requant, Rounding, Take
+from codesign.ir.text import print_graph
 from codesign.ir.types import IntType, Quant
 from codesign.testing.build import GraphBuilder
 from codesign.testing.cases import CASES
@@ -219,8 +221,23 @@ def test_the_nearest_form_says_what_is_not_exact() -> None:
     schema()
     graph = import_brevitas(*make("w8_tensor")).graph
     exported = export_tflite(graph, nearest=True)
-    assert exported.inexact == {"2": f"6 of 6 channels {NO_RESCALING}"}
+    assert exported.inexact == {"n2": f"6 of 6 channels {NO_RESCALING}"}
     rows = {row.name: row for row in differences(exported, graph, feeds(graph, 200, 0))}
     near = rows["n2"]
     assert 0 < near.mismatches < 0.02 * near.elements
     assert near.largest == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_table_says_beside_the_tensor_why_it_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("brevitas")
+    from brevitas_nets import make
+
+    from codesign.frontend import import_brevitas
+
+    schema()
+    source = tmp_path / "net.txt"
+    source.write_text(print_graph(import_brevitas(*make("w8_tensor")).graph))
+    assert main(["export", str(source), "-o", str(tmp_path / "net.tflite"), "--nearest"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("n2 ")]
+    assert row.endswith(f"6 of 6 channels {NO_RESCALING}")

@@ -50,7 +50,7 @@ class Export:
             allowed = "what 8-bit weights, a 32-bit bias and TFLite's double rounding carry exactly"
             hint = "codesign export to a .tosa file, whose rescaling is explicit, or with --nearest"
             raise Refusal(found, allowed, hint)
-        self.inexact[kernel.node.where] = found
+        self.inexact[kernel.node.name] = found
 
     def declare(self, name: str) -> int:
         """The tensor of a value, made when it is first asked for."""

@@ -46,7 +46,7 @@ class Exported:
     shapes           of the graph's outputs, without the batch
     tensors          of the graph's values that are kept: index in the file, and stored integer less the value
     layers           for each operator of the file: the user's name of the layer that it (helps to) compute
-    inexact          layers that are only the nearest that TFLite has, with what is not exact about them
+    inexact          values that are only the nearest that TFLite has, with what is not exact about them
     """
 
     content: bytes
