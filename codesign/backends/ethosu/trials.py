@@ -85,13 +85,7 @@ class Trials:
 
     def cycles(self, candidate: Candidate) -> Mapping[str, int]:
         """Cycles by layer of the user's model."""
-        model = self._models[candidate.schedule.rewrites]
-        assert not isinstance(model, UnsupportedError)
-        found: dict[str, int] = {}
-        for layer in candidate.layers.layers:
-            where = model[0].node(layer.name).where
-            found[where] = found.get(where, 0) + layer.op_cycles
-        return found
+        return {layer.name: layer.op_cycles for layer in candidate.layers.layers}
 
     def _model(self, steps: Steps) -> tuple[Graph, Exported] | UnsupportedError:
         """The rewritten graph as Vela takes it, or why no `.tflite` holds it exactly."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from codesign.backends.ethosu.audit.flow import NUMBER
 from codesign.backends.ethosu.audit.result import Verdict
 from codesign.backends.ethosu.audit.step import Found, Step
 from codesign.backends.ethosu.stream.operations import Kernel
@@ -43,13 +44,14 @@ def locate(step: Step, op: Window, kernel: tuple[int, int], dilation: tuple[int,
     step.expect("dilation", _dilations(*steps_between, kernel), _dilations(*dilation, kernel))
     tensor = _input(step)
     step.expect_type("input", step.op.ifm, tensor)
-    corner = step.flow.box(step.read(step.op.ifm), tensor)
+    read = step.read(step.op.ifm)
+    corner = step.flow.box(read, tensor)
     if corner is None:
         raise Found(Verdict.DIFFERS, NO_BOX)
     height, width, _ = image(step.golden.shape(tensor))
     rows, columns, _ = image(step.golden.shape(step.first))
     top, left, bottom, right = step.op.padding
-    starts = []
+    starts, needed = [], []
     for axis, (size, place, before, after) in enumerate(
         ((height, corner[0], top, bottom), (width, corner[1], left, right))
     ):
@@ -63,17 +65,34 @@ def locate(step: Step, op: Window, kernel: tuple[int, int], dilation: tuple[int,
             raise Found(Verdict.DIFFERS, f"padding {step.op.padding} instead of at most {op.padding}")
         end = (start + computed - 1) * op.stride[axis] - ahead + (kernel[axis] - 1) * dilation[axis] + 1
         names = ("top", "bottom") if axis == 0 else ("left", "right")
-        step.expect(f"padding at the {names[0]}", before, max(0, ahead - start * op.stride[axis]))
-        step.expect(f"padding at the {names[1]}", after, max(0, end - size))
+        first = start * op.stride[axis] - ahead
+        step.expect(f"padding at the {names[0]}", before, max(0, place - first))
+        step.expect(f"padding at the {names[1]}", after, max(0, end - place - read.shape[axis]))
+        needed.append(slice(max(0, first), min(end, size)))
         if start + computed > (rows, columns)[axis]:
             raise Found(Verdict.DIFFERS, f"{computed} {_AXES[axis]} from {start} on of {(rows, columns)[axis]}")
         starts.append(start)
+    _expect_pad(step, tensor, (needed[0], needed[1]), corner, read.shape)
     y = starts[0] + np.arange(step.op.ofm.shape[0])
     x = starts[1] + np.arange(step.op.ofm.shape[1])
     return y[:, None] * columns + x, corner[2]
 
 
 _AXES = ("rows", "columns")
+
+
+def _expect_pad(
+    step: Step, tensor: int, needed: tuple[slice, slice], corner: tuple[int, int, int], shape: tuple[int, ...]
+) -> None:
+    """Found unless what the windows need of the tensor and the operation does not read is a PAD of its zero point.
+
+    That is a PAD which the NPU's own padding replaces.
+    """
+    labels = step.flow.labels(tensor).reshape(image(step.golden.shape(tensor))).copy()
+    value = NUMBER + step.op.ifm.zero_point
+    labels[corner[0] : corner[0] + shape[0], corner[1] : corner[1] + shape[1]] = value
+    if (labels[needed] != value).any():
+        raise Found(Verdict.DIFFERS, "padding where its input has values")
 
 
 def spread(found: Kernel, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
