@@ -19,6 +19,7 @@ from codesign.backends.ethosu.stream.weights import decode_weights
 from codesign.backends.ethosu.vela import Compiled
 from codesign.frontend.imported import Imported
 from codesign.frontend.tflite import import_tflite
+from codesign.frontend.tflite.flatbuffer import Table
 from codesign.frontend.tflite.schema import Model, parse_model, read_model
 
 
@@ -144,13 +145,14 @@ def test_a_relu_of_its_own_limits_what_its_convolution_computed(folder: Path) ->
 
 
 class Damage:
-    """A compiled model whose commands and constants can be changed."""
+    """A compiled model whose constants and commands, of one of its streams, can be changed."""
 
-    def __init__(self, path: Path, accelerator: str = "ethos-u55-128") -> None:
+    def __init__(self, path: Path, accelerator: str = "ethos-u55-128", which: int = 0) -> None:
         self.path = path
         (self.compiled,) = compile_all((path.read_bytes(), accelerator))
         model = parse_model(self.compiled.model)
-        stream, constants = (model.tensors[i].data for i in model.operators[0].inputs[:2])
+        program = [op for op in model.operators if op.name == "CUSTOM ethos-u"][which]
+        stream, constants = (model.tensors[i].data for i in program.inputs[:2])
         assert stream is not None
         payload = read_payload(stream)
         self.commands: list[Command] = list(commands(payload))
@@ -312,6 +314,90 @@ def test_damage_of_other_operations(folder: Path, model: str, name: str, bit: in
     found = damage.command(name, bit, last if model == "mean" else 0)
     assert found.differs
     assert any(text in difference for difference in found.differences), found.differences
+
+
+_PARTS_DAMAGE = [
+    ("across_the_cpu", "IFM_BASE0", 3, 4, "what it reads is no tap of its window that is left"),
+    ("across_the_cpu", "ACC_FORMAT", 6, 1, "its result is written nowhere"),
+    ("across_the_cpu", "ACC_FORMAT", 4, 1, "it adds to sums that no operation before it left"),
+    ("across_the_cpu", "ACC_FORMAT", 4, 2, "it drops the sums that the operation before it left"),
+    ("across_the_cpu", "ACC_FORMAT", 0, 2, "bits of a sum 48 instead of 32"),
+    ("across_the_cpu", "WEIGHT_BASE", 4, 4, "weights"),
+    ("across_the_cpu", "IFM_ZERO_POINT", 0, 1, "input zero point -127 instead of -128"),
+    ("across_the_cpu", "OFM_BASE0", 3, 2, "t13: elementwise operation"),
+    ("large_pool", "POOL", 0, 3, "a part of another kind than its pooling"),
+    ("large_pool", "POOL", 0, 24, "a part of another kind than its pooling"),
+    ("large_pool", "IFM_PAD_TOP", 0, 1, "what it reads is no tap of its window that is left"),
+    ("large_pool", "OFM_HEIGHT_M1", 0, 1, "a box of (4, 2, 8) that leaves its tensor"),
+    ("large_pool", "ACC_FORMAT", 6, 2, "23 taps of the window are in no part"),
+]
+
+
+@pytest.mark.parametrize(("model", "name", "bit", "which", "text"), _PARTS_DAMAGE)
+def test_damage_of_windows_in_parts(folder: Path, model: str, name: str, bit: int, which: int, text: str) -> None:
+    found = Damage(written(folder, model), "ethos-u85-256").command(name, bit, which)
+    assert any(text in difference for difference in found.differences), found.differences
+
+
+def test_a_part_that_is_written_is_not_established(folder: Path) -> None:
+    found = Damage(written(folder, "large_pool"), "ethos-u85-256").command("OFM_PRECISION", 14, 1)
+    assert not found.differs
+    assert found.reasons == (
+        ("a part of a window behind one that is not established", 24),
+        ("a part of a window that is written, too", 1),
+    )
+
+
+def test_sums_that_stay_inside_at_the_end(folder: Path) -> None:
+    damage = Damage(written(folder, "large_pool"), "ethos-u85-256")
+    last = sum(c.name == "ACC_FORMAT" for c in damage.commands) - 1
+    differences = damage.command("ACC_FORMAT", 6, last).differences
+    assert "t4: sums stay inside the NPU when its command stream ends" in differences
+
+
+_KEPT = "t13: elementwise operation at 0x14c differs: what it reads is not its input"
+
+
+@pytest.mark.parametrize(
+    ("stream", "name", "bit", "which", "text"),
+    [
+        (0, "OFM_BASE0", 4, 0, _KEPT),
+        (1, "IFM2_BASE0", 3, 0, _KEPT),
+        (1, "IFM_BASE0", 3, 0, _KEPT),
+        (0, "OFM_BASE0", 2, 1, "t6: 960 of 960 elements of the output are not where the model has it"),
+        (1, "OFM_BASE0", 3, 0, "t13: 72 of 72 elements of the output are not where the model has it"),
+    ],
+)
+def test_damage_of_memory_across_the_cpu(folder: Path, stream: int, name: str, bit: int, which: int, text: str) -> None:
+    damage = Damage(written(folder, "across_the_cpu"), "ethos-u55-128", stream)
+    assert not audit(damage.compiled, *golden(damage.path)).differs
+    assert any(difference.startswith(text) for difference in damage.command(name, bit, which).differences)
+
+
+def test_what_the_cpu_overwrites(folder: Path) -> None:
+    """The CPU's result put in the place of what waits there, or in none."""
+    damage = Damage(written(folder, "across_the_cpu"))
+    model = parse_model(damage.compiled.model)
+    (result,) = next(op for op in model.operators if op.name == "DEPTHWISE_CONV_2D").outputs
+    places = _places(damage.compiled.model)
+    for address, text, reasons in (
+        (int(places[3 + result]) - 480, _KEPT, ()),
+        (-1, "", (("what reads a result that is not established", 1),)),
+    ):
+        moved = places.copy()
+        moved[3 + result] = address
+        content = damage.compiled.model.replace(places.tobytes(), moved.tobytes())
+        found = audit(replace(damage.compiled, model=content), *golden(damage.path))
+        assert found.reasons == reasons
+        assert found.differs == bool(text)
+        assert any(text in difference for difference in found.differences) or not text
+
+
+def _places(content: bytes) -> np.ndarray:
+    """The metadata that says where tensors are: three numbers, then an offset for each."""
+    root = Table.root(content)
+    (entry,) = (e for e in root.tables(6) if e.text(0) == "OfflineMemoryAllocation")
+    return root.tables(4)[entry.scalar(1, "I")].array(0, "u1").view("<i4")
 
 
 @pytest.mark.parametrize(

@@ -30,15 +30,13 @@ def audit_convolution(step: Step) -> None:
     step.write(pixels[:, :, None] * outputs + start + np.arange(depth), step.apart)
     if not step.op.per_channel or not step.op.weights or step.op.upscale:
         raise Found(Verdict.DIFFERS, "computed weights, one scale for all channels, or a larger input")
-    if step.op.accumulates:
-        raise Found(Verdict.OPEN, "a convolution with chained sums")
     channels = slice(start, start + depth)
     try:
         _compare_weights(step, golden, channels)
     except StreamError as error:
         step.differs(f"weights that cannot be decoded: {error}", depth * golden.weights[0].size)
-    _compare_records(step, golden, channels)
-    _compare_result(step, golden)
+    compare_records(step, golden, channels)
+    compare_result(step, golden)
     step.compared = (
         f"weights, biases, multipliers and shifts of channels {start} to {start + depth - 1}, rounding, zero points, "
         "limits, window, padding, elements read and written"
@@ -69,6 +67,8 @@ def _windowed(step: Step, golden: Convolution) -> tuple[IntArray, int]:
     height, width = golden.weights.shape[1:3]
     pixels, first = locate(step, golden.op, (height, width), golden.op.dilation)
     channels = golden.weights.shape[3] * golden.op.groups
+    if any(golden.op.padding):
+        step.expect("input zero point", step.op.ifm.zero_point, golden.op.pad_value)
     if step.op.kind is Kind.DEPTHWISE:
         if golden.op.groups == channels and len(golden.weights) != channels:
             raise Found(Verdict.OPEN, "a depthwise convolution with several outputs for each input, in parts")
@@ -78,8 +78,6 @@ def _windowed(step: Step, golden: Convolution) -> tuple[IntArray, int]:
     if golden.op.groups != 1:
         raise Found(Verdict.OPEN, f"a convolution of {golden.op.groups} groups")
     step.expect("input channels", step.op.ifm.shape[2], channels)
-    if any(golden.op.padding):
-        step.expect("input zero point", step.op.ifm.zero_point, golden.op.pad_value)
     return pixels, _next_channels(step, pixels)
 
 
@@ -151,7 +149,8 @@ def _orders(step: Step, volume: Volume) -> list[IntArray]:
     return [order_u85(volume, c, device.cores, micro, device.macs, op.sparse) for c in range(device.cores)]
 
 
-def _compare_records(step: Step, golden: Convolution, channels: slice) -> None:
+def compare_records(step: Step, golden: Convolution, channels: slice) -> None:
+    """Differences of biases, multipliers and shifts."""
     op = step.op
     parts = [
         read_records(step.flow.memory.constants(part, op.offset), step.device.family, op.accumulator)
@@ -189,7 +188,8 @@ def _both_constant(golden: Convolution, channels: slice, found: Records) -> IntA
     return zero.astype(bool)
 
 
-def _compare_result(step: Step, golden: Convolution) -> None:
+def compare_result(step: Step, golden: Convolution) -> None:
+    """Differences of how sums become results: rounding, zero point, limits, a fused table."""
     op = step.op
     expected = next(name for name, meaning in ROUNDINGS.items() if meaning is golden.rounding)
     step.expect("rounding", op.scale.rounding.value, expected.value)

@@ -101,7 +101,8 @@ def _places(compiled: bytes) -> list[int]:
     buffers = root.tables(_BUFFERS)
     for entry in root.tables(_METADATA):
         if entry.text(0) == _PLACES:
-            return [int(v) for v in buffers[entry.scalar(1, "I")].array(0, "i4")[3:]]
+            content = buffers[entry.scalar(1, "I")].array(0, "u1").tobytes()
+            return [int(v) for v in np.frombuffer(content, "<i4", len(content) // 4)[3:]]
     raise Damaged(f"no metadata {_PLACES}")
 
 

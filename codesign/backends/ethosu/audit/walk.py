@@ -11,12 +11,13 @@ from codesign.backends.ethosu.audit.convolution import audit_convolution, audit_
 from codesign.backends.ethosu.audit.flow import Flow
 from codesign.backends.ethosu.audit.golden import Golden
 from codesign.backends.ethosu.audit.mean import audit_mean
+from codesign.backends.ethosu.audit.parts import audit_part
 from codesign.backends.ethosu.audit.pointwise import audit_copy, audit_pointwise
 from codesign.backends.ethosu.audit.pooling import audit_pooling
 from codesign.backends.ethosu.audit.program import Call, Executable, Place, Program, executable
 from codesign.backends.ethosu.audit.result import Audit, LayerAudit, Row, Verdict, worst
 from codesign.backends.ethosu.audit.softmax import audit_softmax
-from codesign.backends.ethosu.audit.step import Found, Step
+from codesign.backends.ethosu.audit.step import Found, Parts, Step
 from codesign.backends.ethosu.stream import Device, StreamError, events, read_payload
 from codesign.backends.ethosu.stream.memory import Memory
 from codesign.backends.ethosu.stream.operations import Copy, Kind, Operation, Storage
@@ -104,6 +105,7 @@ class _Walk:
     program: list[tuple[Verdict, str]] = field(default_factory=list)
     covered: dict[int, IntArray] = field(default_factory=dict)
     channels: dict[tuple[int, int], int] = field(default_factory=dict)
+    parts: dict[int, Parts] = field(default_factory=dict)
     inside: tuple[int, tuple[int, int, int]] | None = None
     """The tensor and the shape whose sums the operation before left in the NPU."""
     by_layer: dict[int, list[Row]] = field(default_factory=dict)
@@ -161,13 +163,13 @@ class _Walk:
         self.inside = (step.result, op.ofm.shape) if op.sums.stay else None
 
     def _expect(self, arena: Arena, places: Sequence[Place], text: str) -> None:
-        """A difference for every tensor of the model that is certainly not where the file says."""
+        """A difference for every tensor of the model that is certainly not where the file says; then it is there."""
         for place in places:
             wrong = arena.wrong(place)
             if wrong and place.tensor is not None:
                 name, size = self.golden.model.tensors[place.tensor].where, self.flow.labels(place.tensor).size
-                found = Verdict.DIFFERS, f"{name}: {wrong} of {size} elements {text}"
-                self.program += [found] if found not in self.program else []
+                self.program.append((Verdict.DIFFERS, f"{name}: {wrong} of {size} elements {text}"))
+                arena.write(place)
 
     def _next_layer(self, offset: int) -> str:
         """The layer that the next operation behind an offset belongs to: where the stream is damaged."""
@@ -181,7 +183,7 @@ class _Walk:
             found = ("an operation that the compiler's database names no operator for",)
             self.rows.append(Row(self._next_layer(op.offset), "", op.kind.value, op.offset, Verdict.OPEN, found))
             return
-        step = Step(op, operators, self.golden, flow, device, self.covered, self.channels)
+        step = Step(op, operators, self.golden, flow, device, self.covered, self.channels, self.parts)
         step.apart = operators[0] in self.database.apart
         self._follow_sums(step)
         if op.activation.table is None and op.activation.function:
@@ -248,11 +250,11 @@ def _dispatch(step: Step, rewritten: bool) -> None:
     name = step.golden.operator(step.operators[0]).name
     if step.op.moved:
         raise Found(Verdict.OPEN, "a result that is transposed or reversed on its way to memory")
-    if step.op.accumulates:
-        raise Found(Verdict.OPEN, f"{name} in parts whose sums stay inside the NPU")
     if rewritten and name in (*_CONVOLUTIONS, *_POOLS, *_POINTWISE):
         raise Found(Verdict.OPEN, f"{name} in operations of several kinds")
-    if name in _CONVOLUTIONS and step.apart and step.op.kind is Kind.POOLING:
+    if step.op.accumulates:
+        audit_part(step)
+    elif name in _CONVOLUTIONS and step.apart and step.op.kind is Kind.POOLING:
         audit_limits(step)
     elif name in _CONVOLUTIONS and step.op.kind in (Kind.CONVOLUTION, Kind.DEPTHWISE):
         audit_convolution(step)

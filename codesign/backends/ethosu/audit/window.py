@@ -48,8 +48,8 @@ def locate(step: Step, op: Window, kernel: tuple[int, int], dilation: tuple[int,
     corner = step.flow.box(read, tensor)
     if corner is None:
         raise Found(Verdict.DIFFERS, NO_BOX)
-    height, width, _ = _image(step.golden.shape(tensor))
-    rows, columns, _ = _image(step.golden.shape(step.first))
+    height, width, _ = image(step.golden.shape(tensor))
+    rows, columns, _ = image(step.golden.shape(step.first))
     top, left, bottom, right = step.op.padding
     starts, needed = [], []
     for axis, (size, place, before, after) in enumerate(
@@ -119,6 +119,7 @@ def _input(step: Step) -> int:
     return step.golden.ends(step.golden.nodes(step.first))[0]
 
 
-def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(height, width, channels) of a tensor's shape without the batch."""
     height, width, channels = (1,) * (3 - len(shape)) + shape
     return height, width, channels
