@@ -88,7 +88,7 @@ def _expect_pad(
 
     That is a PAD which the NPU's own padding replaces.
     """
-    labels = step.flow.labels(tensor).reshape(_image(step.golden.shape(tensor))).copy()
+    labels = step.flow.labels(tensor).reshape(image(step.golden.shape(tensor))).copy()
     value = NUMBER + step.op.ifm.zero_point
     labels[corner[0] : corner[0] + shape[0], corner[1] : corner[1] + shape[1]] = value
     if (labels[needed] != value).any():
