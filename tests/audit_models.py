@@ -163,6 +163,21 @@ def _slice(n: _Net, x: int) -> int:
     return n.conv(y, (1, 8, 7, 16), 8, 3)[0]
 
 
+def _across_the_cpu(n: _Net, x: int) -> int:
+    """What is added waits in memory while a depthwise convolution is computed that of the NPUs only U85 can."""
+    kept, _ = n.conv(x, _INPUT, 8, 3)
+    a, _ = n.conv(kept, (1, 12, 10, 8), 8, 1)
+    b, shape = n.conv(a, (1, 12, 10, 8), 8, 3, 4, depthwise=True, act=_NONE, zero=5)
+    part = n.w.tensor(shape, 0.05, -128)
+    n.w.op("SLICE", [kept, n.w.ints([0, 4, 2, 0]), n.w.ints(shape)], [part], "SliceOptions")
+    return n.two("ADD", b, part, shape)
+
+
+def _large_pool(n: _Net, x: int) -> int:
+    y, _ = n.conv(x, _INPUT, 8, 3, act=_NONE, zero=-7)
+    return n.pool("MAX_POOL_2D", y, (1, 3, 2, 8), 5, 5, _SAME)
+
+
 def _int16() -> bytes:
     n = _Net()
     x = n.w.input(_INPUT, 0.001, 0, kind="int16")
@@ -191,8 +206,12 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "pointwise_convolution": _single(lambda n, x: n.conv(x, _INPUT, 200, 1)[0]),
     "large_kernel": _single(lambda n, x: n.conv(x, _INPUT, 40, 9, act=_NONE, zero=5)[0]),
     "dilated": _single(lambda n, x: n.conv(x, _INPUT, 40, 3, dilation=2)[0]),
+    "dilated_by_3": _single(lambda n, x: n.conv(x, _INPUT, 20, 3, padding=_VALID, dilation=3)[0]),
+    "dilated_by_4": _single(lambda n, x: n.conv(x, _INPUT, 24, 3, dilation=4, depthwise=True)[0]),
     "stride_3": _single(lambda n, x: n.conv(x, _INPUT, 33, 3, 3, _VALID)[0]),
     "depthwise_multiplier": _single(lambda n, x: n.conv(x, _INPUT, 48, 3, depthwise=True)[0]),
+    "across_the_cpu": _single(_across_the_cpu),
+    "large_pool": _single(_large_pool),
     "large_stride": _single(lambda n, x: n.conv(x, _INPUT, 8, 3, 8, _VALID)[0]),
     "depthwise": _single(lambda n, x: n.conv(x, _INPUT, 24, 5, 2, depthwise=True)[0]),
     "int16": _int16,

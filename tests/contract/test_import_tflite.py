@@ -177,12 +177,15 @@ def mean(
     return make
 
 
-def unary(op: str, out: tuple[float, int] | None = None, kinds: tuple[str, str] = ("int8", "int8")) -> Make:
-    """An operator of one tensor and no options; `out`: the scale and zero point that it demands."""
+def unary(
+    op: str, out: tuple[float, int] | None = None, kinds: tuple[str, str] = ("int8", "int8"),
+    given: float | None = None,
+) -> Make:  # fmt: skip
+    """An operator of one tensor and no options; `out`: scale and zero point it demands, `given`: its input's scale."""
 
     def make(w: Writer, rng: Rng) -> Sequence[int]:
         zeros = [0 if k == "int16" else int(rng.integers(0, 256)) if k == "uint8" else zero(rng) for k in kinds]
-        x = w.input((1, 16, 16), scale(rng, 0.004, 0.1), zeros[0], kind=kinds[0])
+        x = w.input((1, 16, 16), given or scale(rng, 0.004, 0.1), zeros[0], kind=kinds[0])
         y = w.tensor((1, 16, 16), *(out or (scale(rng, 0.02, 0.2), zeros[1])), kind=kinds[1])
         w.op(op, [x], [y])
         return [y]
@@ -331,6 +334,11 @@ MODELS: dict[str, Make] = {
     "hard_swish": unary("HARD_SWISH"),
     "logistic": unary("LOGISTIC", (1 / 256, -128)),
     "tanh": unary("TANH", (1 / 128, 0)),
+    **{
+        f"{op.lower()}_int16_{name}": unary(op, (2**-15, 0), ("int16", "int16"), given)
+        for op in ("LOGISTIC", "TANH")
+        for name, given in {"power_of_two": 2**-12, "fine": 1.3e-4, "coarse": 2**-9, "coarsest": 0.01}.items()
+    },
     "padv2": padv2,
     "softmax": softmax(1.0, (1, 12)),
     "softmax_rows": softmax(0.7, (1, 5, 9)),

@@ -125,6 +125,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "missing constant": (
         one("PAD", {}, {}, [1, 2]), "y: the padding of shape (2,) and type int32; allowed: 8 integers"
     ),
+    "logistic of int16": (
+        one("LOGISTIC", {"kind": "int16"}, {"kind": "int16"}),
+        "y: LOGISTIC of int16 to the scale 0.05; allowed: 1/32768, the only one of its kernel",
+    ),
 }  # fmt: skip
 
 UNSUPPORTED: dict[str, tuple[Any, str]] = {
@@ -162,8 +166,9 @@ UNSUPPORTED: dict[str, tuple[Any, str]] = {
         one("SOFTMAX", {"kind": "int16"}, {"kind": "int16"}, table="SoftmaxOptions", beta=1.0),
         "y: a SOFTMAX of i16; allowed: int8",
     ),
-    "logistic of int16": (
-        one("LOGISTIC", {"kind": "int16"}, {"kind": "int16"}), "y: LOGISTIC of i16 to i16; allowed: int8 to int8"
+    "hard swish of int16": (
+        one("HARD_SWISH", {"kind": "int16"}, {"kind": "int16"}),
+        "y: HARD_SWISH of int16 to int16; allowed: int8 to int8",
     ),
     "wider": (
         one("QUANTIZE", {}, {"kind": "int16"}), "y: a QUANTIZE of i8 to i16; allowed: a result that is no wider"

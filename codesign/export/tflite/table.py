@@ -13,7 +13,7 @@ from codesign.export.tflite.linear import per_channel
 from codesign.export.tflite.steps import is_exact, is_rescale
 from codesign.frontend.problems import Refusal
 from codesign.frontend.tflite.activation import TABLES
-from codesign.frontend.tflite.params import NONE, RELU, RELU6, RELU_N1_TO_1, rescale
+from codesign.frontend.tflite.params import DTYPES, NONE, RELU, RELU6, RELU_N1_TO_1, rescale
 from codesign.ir.ops import Reshape, Softmax
 
 _NAMES = {NONE: "QUANTIZE", RELU: "RELU", RELU6: "RELU6", RELU_N1_TO_1: "RELU_N1_TO_1"}
@@ -65,8 +65,8 @@ def lookup(export: Export, kernel: Kernel) -> None:
     x, out = export.storage(name), export.storage(kernel.node.name)
     table = export.graph.consts[kernel.base.inputs[1]].value
     dtype = export.graph.type(name).dtype
-    if x.kind == out.kind == "int8" and dtype.count == 1 << 8 and table.shape[0] == 1:
-        for operator, make in TABLES.items():
+    if x.kind == out.kind and dtype.count == table.size == 1 << DTYPES[x.kind].bits:
+        for operator, make in TABLES[x.kind].items():
             try:
                 same = bool((make(x.params, out.params) == table[0] + out.offset).all())
             except Refusal:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.frontend.problems import Refusal, bad
+from codesign.frontend.tflite import sigmoid
 from codesign.frontend.tflite.context import Layer, frame
 from codesign.frontend.tflite.params import DTYPES, Params, limits, quantize_multiplier, rescale
 from codesign.ir.ops import ArgMax, Requant, Rounding, Softmax
@@ -102,12 +103,12 @@ def cast(layer: Layer) -> None:
 
 
 def logistic(layer: Layer) -> None:
-    """LOGISTIC of int8: a table of 1 / (1 + exp(-x)) in single precision, LUTPopulateInt8 (internal/common.h)."""
+    """LOGISTIC: a table; of int8 in single precision, LUTPopulateInt8 (internal/common.h), of int16 see sigmoid.py."""
     _tabulated(layer)
 
 
 def tanh(layer: Layer) -> None:
-    """TANH of int8: a table of tanh(x) in single precision, LUTPopulateInt8 (internal/common.h)."""
+    """TANH: a table; of int8 in single precision, LUTPopulateInt8 (internal/common.h), of int16 see sigmoid.py."""
     _tabulated(layer)
 
 
@@ -123,9 +124,11 @@ def hard_swish(layer: Layer) -> None:
 
 def _tabulated(layer: Layer) -> None:
     value, x = layer.x()
-    if x.dtype != layer.out.dtype or x.dtype != DTYPES["int8"]:
-        raise Refusal(f"{layer.op.name} of {x.dtype} to {layer.out.dtype}", "int8 to int8")
-    layer.table_result(value, TABLES[layer.op.name](x, layer.out))
+    operator, kinds = layer.op.name, (layer.tensor(0).kind, layer.result().kind)
+    allowed = [kind for kind, tables in TABLES.items() if operator in tables]
+    if kinds[0] != kinds[1] or kinds[0] not in allowed:
+        raise Refusal(f"{operator} of {kinds[0]} to {kinds[1]}", " or ".join(f"{kind} to {kind}" for kind in allowed))
+    layer.table_result(value, TABLES[kinds[0]][operator](x, layer.out))
 
 
 _Single = NDArray[np.float32]
@@ -175,12 +178,11 @@ def _hard_swish_table(x: Params, out: Params) -> IntArray:
     return np.asarray(np.clip(y, out.dtype.lo, out.dtype.hi))
 
 
-TABLES: Mapping[str, Callable[[Params, Params], IntArray]] = {
-    "LOGISTIC": _logistic_table,
-    "TANH": _tanh_table,
-    "HARD_SWISH": _hard_swish_table,
+TABLES: Mapping[str, Mapping[str, Callable[[Params, Params], IntArray]]] = {
+    "int8": {"LOGISTIC": _logistic_table, "TANH": _tanh_table, "HARD_SWISH": _hard_swish_table},
+    "int16": {"LOGISTIC": sigmoid.logistic, "TANH": sigmoid.tanh},
 }
-"""The operators of int8 that are tables: the stored result for every stored input, in order."""
+"""The operators that are tables, by the type of input and result: the stored result for every input, ascending."""
 
 
 def _int16(values: IntArray) -> IntArray:

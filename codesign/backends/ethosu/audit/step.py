@@ -24,12 +24,22 @@ class Found(Exception):
         self.verdict, self.text = verdict, text
 
 
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What the parts of a window have in common, and how often each tap was in one; accumulator: bits of a sum."""
+
+    zero_point: int
+    accumulator: int
+    count: IntArray
+
+
 @dataclass(eq=False)
 class Step:
     """An operation, the operators of the model that it computes (the first, and those fused behind it), its findings.
 
     covered   how often each element of a tensor was computed, by tensor
     channels  how many channels of a tensor were computed, by the tensor and the first pixel of the operation
+    parts     windows that are computed in parts, as far as they are, by tensor
     apart     the activation that is fused to the operator is an operation of its own
     """
 
@@ -40,6 +50,7 @@ class Step:
     device: Device
     covered: dict[int, IntArray]
     channels: dict[tuple[int, int], int]
+    parts: dict[int, Parts]
     apart: bool = False
     findings: list[tuple[Verdict, str]] = field(default_factory=list)
     differing: int = 0
@@ -102,7 +113,7 @@ class Step:
         self.expect_strides(fm)
         labels = self.flow.read(fm, self.op.offset)
         if is_open(labels):
-            raise Found(Verdict.OPEN, "it reads what another operation computed that is not established")
+            raise Found(Verdict.OPEN, "what reads a result that is not established")
         return labels
 
     def write(self, positions: IntArray, unlimited: bool = False) -> None:
