@@ -142,9 +142,6 @@ def test_other_memory_modes_only_where_they_are_asked_for(network: Graph) -> Non
     assert fastest.chosen.system == ONLY_SRAM
     assert fastest.chosen.schedule.memory_mode == "Sram_Only"
     assert fastest.chosen.figures.flash_bytes == 0
-    assert fastest.notes[0] == (
-        "memory mode Sram_Only instead of Shared_Sram; Vela asks not to compare its estimates across memory modes"
-    )
     cycles = search(network, [U55]).chosen.figures.latency_cycles - 1
     asked = search(network, [U55, ONLY_SRAM], None, [Requirement("latency_cycles", "<=", cycles)])
     assert asked.chosen.system == ONLY_SRAM
@@ -182,7 +179,7 @@ def test_requirements_that_nothing_meets_say_how_close_one_gets(network: Graph) 
     assert " bytes while it runs; allowed: " in lines[2]
 
 
-def test_what_vela_refuses_is_left_out_with_a_note(network: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_vela_refuses_is_left_out(network: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = export_tflite(network).content
 
     def refusing(jobs: Sequence[Job], progress: Progress = ignore_progress) -> list[Compiled | ToolError]:
@@ -192,7 +189,6 @@ def test_what_vela_refuses_is_left_out_with_a_note(network: Graph, monkeypatch: 
     monkeypatch.setattr(trials, "compile_models", refusing)
     plan = search(network, [U55])
     assert plan.chosen.schedule.rewrites == ()
-    assert "left out: buffer_input of 1, Performance: vela: refuses" in plan.notes
 
 
 def test_a_model_that_vela_refuses_is_refused(network: Graph, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,6 @@ class Trials:
         self._family = family
         self._is_tflite = source(graph, family).tflite is not None
         self.candidates: list[Candidate] = []
-        self.notes: list[str] = []
         self.refused: dict[EthosuSchedule, ToolError | UnsupportedError] = {}
         self._progress = progress
         self._models: dict[Steps, Source | UnsupportedError] = {}
@@ -64,14 +63,14 @@ class Trials:
         self.left = max(least, int(work_ms / (_MS_PER_NODE * len(graph.nodes) + weights / _BYTES_PER_MS)))
 
     def run(self, asked: Sequence[tuple[System, EthosuSchedule]]) -> list[Candidate]:
-        """The candidates of these schedules as far as the work allows; what is refused is left out with a note."""
+        """The candidates of these schedules as far as the work allows; what is refused is left out."""
         fresh: list[tuple[System, EthosuSchedule, Source]] = []
         for system, schedule in asked:
             if len(fresh) < self.left and (system, schedule) not in self._tried:
                 self._tried.add((system, schedule))
                 model = self._model(schedule.rewrites)
                 if isinstance(model, UnsupportedError):
-                    self._drop(schedule, model)
+                    self.refused[schedule] = model
                 else:
                     fresh.append((system, schedule, model))
         self.left -= len(fresh)
@@ -81,7 +80,7 @@ class Trials:
         made = []
         for (system, schedule, model), result in zip(fresh, compile_models(jobs, self._progress), strict=True):
             if isinstance(result, ToolError):
-                self._drop(schedule, result)
+                self.refused[schedule] = result
             else:
                 made.append(Candidate(system, schedule, model, result, Figures.of(result, system)))
         self.candidates += made
@@ -102,11 +101,6 @@ class Trials:
             except UnsupportedError as error:
                 self._models[steps] = error
         return self._models[steps]
-
-    def _drop(self, schedule: EthosuSchedule, error: ToolError | UnsupportedError) -> None:
-        self.refused[schedule] = error
-        what = ", ".join(f"{name} of {len(layers)}" for name, layers in schedule.rewrites) or "no rewrite"
-        self.notes.append(f"left out: {what}, {schedule.optimise}: {str(error).splitlines()[0]}")
 
 
 def ordered(steps: Mapping[str, Sequence[str]]) -> Steps:
