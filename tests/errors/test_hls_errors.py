@@ -31,6 +31,7 @@ from codesign.ir.types import IntType
 from codesign.schedule import HlsSchedule, Loop
 from codesign.target import load_target
 from codesign.testing.build import GraphBuilder
+from codesign.testing.cases import CASES
 from codesign.testing.conformance import quiet
 from tests.hw.networks import I2, I8, U2, U8, Build
 
@@ -74,6 +75,11 @@ def test_everything_wrong_in_a_schedule_is_said_at_once() -> None:
         ({}, "schedule: io None, or no table of loops or depths; allowed: {"),
         ({"io": "io_stream", "loops": []}, "schedule: io 'io_stream', or no table of loops or depths"),
         ({"io": "io_stream", "loops": {"a": {"reuse": 0}}}, "schedule, loop of a: {'reuse': 0}; allowed: {"),
+        (
+            {"io": "io_stream", "loops": {"a": {"reuse": 1, "fold": 2}}},
+            "schedule, loop of a: {'reuse': 1, 'fold': 2}",
+        ),
+        ({"io": "io_stream", "depth": {"a": 2}}, "schedule: unknown 'depth'; allowed: io, loops, depths"),
         ({"io": "io_stream", "depths": {"a": -1}}, "schedule, depth of a: -1; allowed: a whole number, 1 or more"),
     ],
 )
@@ -81,6 +87,25 @@ def test_no_schedule(data: dict[str, object], text: str) -> None:
     with pytest.raises(InputError) as caught:
         HlsSchedule.from_data(data)
     assert said(caught)[0].startswith(text)
+
+
+def test_depths_that_deadlock() -> None:
+    graph = CASES["residual"]()
+    schedule = HlsBackend("Vitis", ("io_stream",)).schedule(graph, PYNQ, None, (), quiet)
+    tight = replace(schedule, depths=dict.fromkeys(schedule.depths, 1))
+    with pytest.raises(InputError) as caught:
+        HlsBackend().read_schedule(tight.to_data(), graph)
+    text = said(caught)[0]
+    assert text.startswith("schedule, depth of ")
+    assert ": 1 deadlocks: the stream is full before the branch beside it has given a result; allowed: " in text
+    with pytest.raises(InputError, match="deadlocks"):
+        HlsBackend().estimate(graph, tight, PYNQ)
+
+
+def test_depths_without_streams() -> None:
+    with pytest.raises(InputError) as caught:
+        HlsBackend().read_schedule({"io": "io_parallel", "depths": {"act0": 8}}, mlp())
+    assert said(caught)[-1] == "schedule, depth of act0: 8; allowed: none: io_parallel has no streams"
 
 
 def test_an_io_type_that_a_backend_does_not_take() -> None:

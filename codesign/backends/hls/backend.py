@@ -13,6 +13,7 @@ import numpy as np
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
 from codesign.backends.hls import flows, project
 from codesign.backends.hls.cost import MAX_UNROLLED, simulate, unrolled
+from codesign.backends.hls.deadlock import too_small
 from codesign.backends.hls.emulate import emulate
 from codesign.backends.hls.layers import Flatten, Network
 from codesign.backends.hls.lower import MAX_READERS, PORT, lower, prepare
@@ -81,7 +82,8 @@ class HlsBackend:
         schedule = HlsSchedule.from_data(data)
         if schedule.io not in self.io_types:
             raise InputError.at("schedule", schedule.io, f"{' or '.join(self.io_types)} with {self.flow.name}")
-        layers = {layer.name: layer for layer in self._lower(graph, schedule.io).layers}
+        network = self._lower(graph, schedule.io)
+        layers = {layer.name: layer for layer in network.layers}
         found: list[Diagnostic] = []
         for name in schedule.loops:
             if name not in layers:
@@ -96,10 +98,13 @@ class HlsBackend:
                 what += f" unrolls {size:,} operations in one loop, of which an HLS tool takes {MAX_UNROLLED:,}"
             allowed = "; ".join(f"{la.strategy} with reuse {la.reuse}" for la in legal)
             found.append(Diagnostic(where, what, allowed))
-        for name in schedule.depths:
+        for name, depth in schedule.depths.items():
             if name not in layers and name != PORT:
                 found.append(Diagnostic(f"schedule, depth of {name}", "there is no such layer", ", ".join(layers)))
+            elif schedule.io == "io_parallel":
+                found.append(Diagnostic(f"schedule, depth of {name}", f"{depth}", "none: io_parallel has no streams"))
         raise_all(InputError, found)
+        raise_all(InputError, too_small(network, schedule))
         return schedule
 
     def estimate(self, graph: Graph, schedule: HlsSchedule, target: Target) -> Report:
@@ -161,6 +166,7 @@ class HlsBackend:
 
     def _design(self, network: Network, schedule: HlsSchedule, target: Target) -> Design:
         made = fabric(target.fabric)
+        raise_all(InputError, too_small(network, schedule, made.adder_levels))
         return Design(schedule, simulate(network, schedule, made.adder_levels), resources(network, schedule, made))
 
     def _expect_supported(self, graph: Graph, target: Target) -> None:
