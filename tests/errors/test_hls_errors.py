@@ -254,8 +254,36 @@ def test_a_c_simulation_that_aborts(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_a_testbench_that_ends_early(tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text("1 2 3\n")
     with pytest.raises(ToolError) as caught:
-        _results(tmp_path / RESULTS, 2, mlp().type("act0"))
-    assert said(caught) == ["C simulation: 3 words of 48 came out"]
+        _results(tmp_path / RESULTS, 2, mlp().type("act0"), Path("a.log"))
+    assert said(caught) == ["C simulation: 3 words of 48 came out, log a.log"]
+
+
+def test_a_testbench_that_writes_no_results(tmp_path: Path) -> None:
+    with pytest.raises(ToolError) as caught:
+        _results(tmp_path / RESULTS, 2, mlp().type("act0"), Path("a.log"))
+    assert said(caught) == ["C simulation: ended without results, log a.log"]
+    (tmp_path / RESULTS).write_text("1 x\n")
+    with pytest.raises(ToolError) as caught:
+        _results(tmp_path / RESULTS, 2, mlp().type("act0"), Path("a.log"))
+    assert said(caught) == ["C simulation: wrote results that are no whole numbers, log a.log"]
+
+
+def test_constants_that_synthesis_would_read_otherwise(tmp_path: Path) -> None:
+    backend, graph = HlsBackend(), mlp()
+    backend.build(graph, HlsSchedule("io_stream", {"fc0": Loop(300, "resource")}), PYNQ, tmp_path)
+    header = next((tmp_path / "firmware" / "weights").glob("w*.h"))
+    text = header.read_text()
+    table = text.rindex("{")
+    header.write_text(text[: table + 1] + "7, " + text[table + 1 :])
+    feed = np.zeros((1, 300), dtype=np.int64)
+    with pytest.raises(MismatchError) as caught:
+        backend.run(tmp_path, graph, [feed], RunOptions(), quiet)
+    says = f"holds other constants for synthesis than {header.stem}.txt, which the C simulation reads"
+    assert said(caught) == [f"{header}: {says}; try: codesign compile"]
+    header.write_text("")
+    with pytest.raises(MismatchError) as caught:
+        backend.run(tmp_path, graph, [feed], RunOptions(), quiet)
+    assert said(caught) == [f"{header}: holds no constants; allowed: those of {header.stem}.txt"]
 
 
 def test_a_folder_without_a_project(tmp_path: Path) -> None:
