@@ -197,6 +197,25 @@ def test_tools_for_another_backend(tmp_path: Path, cxx: str, capsys: pytest.Capt
     assert capsys.readouterr().err.splitlines()[-1] == "codesign report: --vendor: 2 builds; allowed: one"
 
 
+@pytest.mark.parametrize("top", ["network", "network_axi"])
+def test_implementation_takes_the_top_of_the_synthesis(top: str, tmp_path: Path) -> None:
+    """implement.tcl in an interpreter of Tcl, with procedures in place of Vivado's commands."""
+    tkinter = pytest.importorskip("tkinter")
+    rtl = tmp_path / "network_prj" / "solution1" / "syn" / "verilog"
+    rtl.mkdir(parents=True)
+    for name in {"network", top}:
+        (rtl / f"{name}.v").touch()
+    source = Path(__file__).parents[2] / "codesign" / "backends" / "hls" / "tcl" / "implement.tcl"
+    shutil.copy(source, tmp_path)
+    (tmp_path / "project.tcl").write_text('set project_name network\nset part "xc7z020clg400-1"\n')
+    tcl = tkinter.Tcl()
+    tcl.eval("set calls {}; proc unknown {args} { lappend ::calls $args }")
+    tcl.call("source", str(tmp_path / "implement.tcl"))
+    calls = tcl.eval("join $calls \\n").splitlines()
+    assert f"synth_design -top {top} -part xc7z020clg400-1 -mode out_of_context" in calls
+    assert calls[-1].startswith("report_timing_summary ")
+
+
 def test_no_build_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report"]) == 2
     assert capsys.readouterr().err == (
