@@ -89,3 +89,12 @@ def judge(requirements: Sequence[Requirement], report: Report) -> tuple[Requirem
             met = metric.value <= requirement.value if requirement.op == "<=" else metric.value >= requirement.value
             results.append(RequirementResult(text_of(requirement), metric.value, metric.basis, met))
     return tuple(results)
+
+
+def unmet(results: Sequence[RequirementResult]) -> list[Diagnostic]:
+    """A finding for every requirement that is not met."""
+    return [
+        Diagnostic(f"requirement {r.requirement}", f"not met: {r.value:.12g} ({r.basis.value})")
+        for r in results
+        if not r.met
+    ]
