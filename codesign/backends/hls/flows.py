@@ -13,6 +13,9 @@ FRAMES = "all smallest, all largest and random frames"
 NOTHING_RAN = "; no vendor tool has run"
 """The end of the note of a report, until a report of a vendor's tool is read."""
 
+OTHER_LOOPS = "cycles and resources are those of the loops as Vivado HLS and Vitis HLS build them; other tools differ"
+"""A note of the flows that codesign runs no tool of: their pragmas do not prescribe every initiation interval."""
+
 _COMPARED = f"the C simulation of the project equals the golden evaluation on every bit{NOTHING_RAN}"
 
 
