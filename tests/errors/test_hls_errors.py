@@ -54,8 +54,8 @@ def test_a_loop_that_cannot_be_unrolled() -> None:
         HlsBackend().read_schedule(HlsSchedule("io_parallel").to_data(), mlp())
     (text,) = said(caught)
     assert text.startswith(
-        "schedule, loop of fc0 (net.fc0): latency with reuse 1 unrolls 7,200 operations in one loop, of which an HLS "
-        "tool takes 4,096; allowed: resource with reuse 2; resource with reuse 3; "
+        "schedule, loop of fc0 (net.fc0): latency with reuse 1 unrolls 7,200 operations or registers in one loop, "
+        "where Vivado HLS stops: it takes 4,096; allowed: resource with reuse 2; resource with reuse 3; "
     )
 
 
@@ -121,8 +121,38 @@ def test_a_layer_too_wide_for_any_loop() -> None:
     with pytest.raises(UnsupportedError) as caught:
         HlsBackend().schedule(graph, PYNQ, None, (), quiet)
     assert said(caught) == [
-        "threshold1: unrolls 5,000 operations or registers in one loop, of which an HLS tool takes 4,096"
+        "threshold1: unrolls 5,000 operations or registers in one loop, where Vivado HLS stops: it takes 4,096"
     ]
+
+
+def test_more_levels_than_can_be_compared_with() -> None:
+    b = GraphBuilder()
+    x = b.input((2,), IntType(17, False))
+    graph = b.graph(b.threshold(x, np.arange(1, 65536)[None], IntType(16, False)))
+    with pytest.raises(UnsupportedError) as caught:
+        HlsBackend().schedule(graph, PYNQ, None, (), quiet)
+    assert said(caught) == [
+        "threshold1: unrolls 131,070 operations or registers in one loop (65,535 levels for each of 2 channels), where "
+        "Vivado HLS stops: it takes 4,096"
+    ]
+
+
+def test_files_of_a_project_that_are_damaged(tmp_path: Path) -> None:
+    backend, graph = HlsBackend(), mlp()
+    backend.build(graph, HlsSchedule("io_stream", {"fc0": Loop(300, "resource")}), PYNQ, tmp_path)
+    vectors, design = tmp_path / "tb_data" / "tb_output_predictions.dat", tmp_path / "design.json"
+    text = vectors.read_text()
+    damage = [
+        (vectors, text + "1 2\n", f"{vectors}: a frame is missing or incomplete; allowed: 24 words a line"),
+        (vectors, text.replace("1", "x"), f"{vectors}: holds something else than whole numbers"),
+        (vectors, None, f"{vectors}: cannot be read: No such file or directory"),
+        (design, "{}", f"{design}: not of the graph that was compiled"),
+    ]
+    for path, content, says in damage:
+        path.unlink() if content is None else path.write_text(content)
+        with pytest.raises(InputError) as caught:
+            backend.run(tmp_path, graph, [np.zeros((1, 300), dtype=np.int64)], RunOptions(), quiet)
+        assert said(caught) == [f"{says}; try: codesign compile"]
 
 
 @pytest.mark.parametrize("clock_hz", [1e6, 600e6])
@@ -179,7 +209,7 @@ def test_a_device_that_is_too_small() -> None:
         HlsBackend().schedule(mlp(), small, None, (), quiet)
     (text,) = said(caught)
     assert text.startswith("pynq-z2: no schedule meets all requirements; the closest has lut ")
-    assert ", where <= 70 may be filled; try: the slowest layer is fc0; a larger device" in text
+    assert ", where <= 70 may be filled; try: most lut are in fc0; a larger device" in text
 
 
 def test_a_replayed_schedule_that_does_not_fit(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
 from codesign.backends.hls import flows, project
-from codesign.backends.hls.cost import MAX_UNROLLED, simulate, unrolled
+from codesign.backends.hls.cost import MAX_UNROLLED, simulate, too_much, unrolled
 from codesign.backends.hls.deadlock import too_small
 from codesign.backends.hls.emulate import emulate
 from codesign.backends.hls.layers import Flatten, Network
@@ -95,7 +95,7 @@ class HlsBackend:
                 continue
             what, size = f"{loop.strategy} with reuse {loop.reuse}", unrolled(layer, loop, schedule.io)
             if size > MAX_UNROLLED:
-                what += f" unrolls {size:,} operations in one loop, of which an HLS tool takes {MAX_UNROLLED:,}"
+                what += f" {too_much(layer, size)}"
             allowed = "; ".join(f"{la.strategy} with reuse {la.reuse}" for la in legal)
             found.append(Diagnostic(where, what, allowed))
         for name, depth in schedule.depths.items():
@@ -124,7 +124,7 @@ class HlsBackend:
             Metric(name, round(float(value), 1), unit, Basis.MODEL)
             for (name, value), unit in zip(asdict(design.use).items(), units, strict=True)
         ]
-        notes = [*describe(design, network), self.flow.verified]
+        notes = [*describe(design, network), self.flow.verified, *([] if self.flow.tool else [flows.OTHER_LOOPS])]
         return Report(target.name, metrics, schedule=schedule.to_data(), notes=notes)
 
     def build(
@@ -149,7 +149,10 @@ class HlsBackend:
     def run(
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
     ) -> Run:
-        """The C simulation of the project in `directory` on integer feeds: outputs, no cycles."""
+        """The C simulation of the project in `directory` on integer feeds: outputs, no cycles.
+
+        Raises ToolError, MismatchError for constants, InputError for files of the project that cannot be used.
+        """
         found = []
         if options.stall:
             found.append(Diagnostic("--stall", f"{options.stall:g}", "0: a C simulation has no cycles to stall"))
@@ -159,6 +162,7 @@ class HlsBackend:
         frames = options.frames or len(feeds[0])
         feed = np.resize(feeds[0], (frames, *feeds[0].shape[1:]))
         outputs = emulate(directory, self.flow, feed, graph.evaluate(feed)[0], _types(graph), progress)
+        project.check_data(directory, graph.digest(), _types(graph))
         return Run([outputs], Report("", ()))
 
     def _lower(self, graph: Graph, io: IoType) -> Network:

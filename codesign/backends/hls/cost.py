@@ -169,6 +169,14 @@ def unrolled(layer: Layer, loop: Loop, io: str) -> int:
     return 0
 
 
+def too_much(layer: Layer, size: int) -> str:
+    """Why a loop of `size` unrolled operations is refused."""
+    levels = int(layer.constants.get("n_levels", 1)) if isinstance(layer, Integer) else 1
+    why = f" ({levels:,} levels for each of {layer.type.channels:,} channels)" if levels > 1 else ""
+    text = f"unrolls {size:,} operations or registers in one loop{why}, where Vivado HLS stops"
+    return f"{text}: it takes {MAX_UNROLLED:,}"
+
+
 def is_pipelined(network: Network, schedule: HlsSchedule) -> bool:
     """Whether the network is one pipeline over whole frames; otherwise its layers are processes (DATAFLOW)."""
     if schedule.io == "io_stream":
