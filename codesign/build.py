@@ -18,8 +18,8 @@ from codesign.builddir import read_build, read_json, staged, write_build, write_
 from codesign.errors import Diagnostic, InputError, RequirementError, UnsupportedError, UsageError, raise_all
 from codesign.ir.graph import Graph
 from codesign.ir.types import IntArray
-from codesign.report import Basis, Comparison, Report, RequirementResult
-from codesign.requirements import judge, parse_requirements, text_of
+from codesign.report import Basis, Comparison, Report
+from codesign.requirements import judge, parse_requirements, text_of, unmet
 from codesign.target import Target
 from codesign.toolchain import free_memory
 
@@ -133,7 +133,7 @@ def compile_graph(
             schedule = backend.read_schedule(_schedule_of(schedule_file), graph)
         report = backend.estimate(graph, schedule, target)
         results = judge(requirements, report)
-        raise_all(RequirementError, _unmet(results))
+        raise_all(RequirementError, unmet(results))
         (directory / "artifact").mkdir()
         report = report.updated(backend.build(graph, schedule, target, directory / "artifact", progress))
         outputs = graph.evaluate(*feeds)
@@ -233,7 +233,7 @@ def simulate(
         found = f"{share} differ from the golden evaluation, by {verification.max_abs_diff:g} at most"
         hint = f"the signals in {run.details['trace']['file']}" if "trace" in run.details else ""
         failures.append(Diagnostic(str(directory), found, hint=hint))
-    failures += _wrong_cycles(build.report, measured, run.details) + _unmet(report.requirements)
+    failures += _wrong_cycles(build.report, measured, run.details) + unmet(report.requirements)
     write_json(directory / "report.json", report.to_data())
     return Simulation(report, run.outputs, run.details, failures)
 
@@ -254,14 +254,6 @@ def _wrong_cycles(model: Report, measured: Report, details: Mapping[str, Any]) -
             Diagnostic(f"frame {frame}", f"completed in cycle {cycle}", f"{expected}, which the model predicts")
         )
     return found
-
-
-def _unmet(results: Sequence[RequirementResult]) -> list[Diagnostic]:
-    return [
-        Diagnostic(f"requirement {r.requirement}", f"not met: {r.value:.12g} ({r.basis.value})")
-        for r in results
-        if not r.met
-    ]
 
 
 def compare(expected: Sequence[IntArray], outputs: Sequence[IntArray], reference: str) -> Comparison:

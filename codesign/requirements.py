@@ -93,3 +93,12 @@ def judge(requirements: Sequence[Requirement], report: Report) -> tuple[Requirem
         results.append(RequirementResult(text, metric.value, metric.basis, met))
     raise_all(RequirementError, found)
     return tuple(results)
+
+
+def unmet(results: Sequence[RequirementResult]) -> list[Diagnostic]:
+    """A finding for every requirement that is not met."""
+    return [
+        Diagnostic(f"requirement {r.requirement}", f"not met: {r.value:.12g} ({r.basis.value})")
+        for r in results
+        if not r.met
+    ]

@@ -148,6 +148,7 @@ def _is_rewrite(value: object) -> bool:
 
 
 IoType = Literal["io_parallel", "io_stream"]
+HLS_KEYS = ("io", "loops", "depths")
 Strategy = Literal["latency", "resource"]
 
 
@@ -195,12 +196,13 @@ class HlsSchedule:
         if io not in ("io_parallel", "io_stream") or not all(isinstance(t, Mapping) for t in tables):
             form = '{"io": "io_stream", "loops": {"layer": {"reuse": 4, "strategy": "resource"}}, "depths": {}}'
             raise InputError.at("schedule", f"io {io!r}, or no table of loops or depths", form)
-        found: list[Diagnostic] = []
+        found = [Diagnostic("schedule", f"unknown {key!r}", "io, loops, depths") for key in data if key not in HLS_KEYS]
         loops: dict[str, Loop] = {}
         for name, value in tables[0].items():
             parts = value if isinstance(value, Mapping) else {}
             loop = Loop(parts.get("reuse", 0), parts.get("strategy", "latency"))
-            if not _positive(loop.reuse) or loop.strategy not in ("latency", "resource"):
+            known = set(parts) <= {"reuse", "strategy"}
+            if not known or not _positive(loop.reuse) or loop.strategy not in ("latency", "resource"):
                 form = '{"reuse": 1 or more, "strategy": "latency" or "resource"}'
                 found.append(Diagnostic(f"schedule, loop of {name}", repr(value), form))
             loops[name] = loop

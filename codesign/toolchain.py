@@ -31,6 +31,7 @@ from codesign.errors import Diagnostic, ToolError
 LINES_KEPT = 200  # of a tool's output, for `Completed.lines`; the log file has all of them
 ENTRIES_KEPT = 500  # of each kind in the cache; a compiled model has a few hundred kilobytes
 LINES_SHOWN = 8  # of a failing tool's output, in the error
+COLUMNS_SHOWN = 300  # of each of them: a compiler repeats a source line, which may hold a table
 CHECKSUMS = "checksums"  # of a cache entry's files, within the entry
 
 _verified: set[Path] = set()  # cache entries that this process has compared with their checksums, or made
@@ -214,7 +215,8 @@ def run(
         found = f"failed with exit status {status}"
     else:
         return Completed(tuple(lines), time.monotonic() - started)
-    tail = "".join(f"\n  | {line}" for line in list(lines)[-LINES_SHOWN:])
+    shown = [line if len(line) <= COLUMNS_SHOWN else f"{line[:COLUMNS_SHOWN]} …" for line in lines]
+    tail = "".join(f"\n  | {line}" for line in shown[-LINES_SHOWN:])
     raise ToolError(Diagnostic(tool.name, f"{found}, log {log}{tail}"))
 
 

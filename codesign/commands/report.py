@@ -54,7 +54,24 @@ def run(args: argparse.Namespace) -> int:
     if args.vendor or args.run:
         builds = [_with_vendor(builds[0], args.vendor or builds[0].artifact)]
     _print(builds, args.json)
+    _raise_failures(builds)
     return 0
+
+
+def _raise_failures(builds: list[Build]) -> None:
+    """RequirementError for requirements that are not met, MismatchError where a tool found the design wrong."""
+    from codesign.backends.hls.reports import VendorReport
+    from codesign.errors import Diagnostic, MismatchError, RequirementError, raise_all
+    from codesign.requirements import unmet
+
+    failed, missed = [], []
+    for build in builds:
+        prefix = f"{build.directory}, " if len(builds) > 1 else ""
+        missed += [replace(d, where=prefix + d.where) for d in unmet(build.report.requirements)]
+        if "vendor" in build.report.provenance:
+            failures = VendorReport.from_data(build.report.provenance["vendor"]).failures
+            failed += [Diagnostic(str(build.directory), text) for text in failures.values()]
+    raise_all(MismatchError if failed else RequirementError, failed + missed)
 
 
 def _print(builds: list[Build], as_json: bool) -> None:
@@ -96,13 +113,26 @@ def _run_vendor(build: Build, steps: str, time_limit_s: float | None) -> None:
 
 def _with_vendor(build: Build, folder: Path) -> Build:
     """The build with the tools' figures, which are written into its report.json; requirements are judged again."""
-    from codesign.backends.hls.reports import read_reports
+    from codesign.backends.hls.extension import PROJECT
+    from codesign.backends.hls.flows import FLOWS, NOTHING_RAN
+    from codesign.backends.hls.reports import VendorReport, read_reports
     from codesign.builddir import write_json
-    from codesign.report import Report
+    from codesign.report import Basis
     from codesign.requirements import judge, parse_requirements
 
-    read = read_reports(folder)
-    report = build.report.updated(Report(build.target.name, read.metrics, notes=read.notes))
+    flow = next((f for f in FLOWS.values() if f.backend == build.manifest["backend"]), None)
+    top = "" if flow is None else f"{PROJECT}_axi" if flow.boards else PROJECT
+    read = read_reports(folder, build.target.part, top)
+    old = build.report
+    if "vendor" in old.provenance:
+        read = VendorReport.from_data(old.provenance["vendor"]).updated(read)
+    kept = [note.removesuffix(NOTHING_RAN) for note in old.notes if not note.startswith("tool: ")]
+    report = replace(
+        old,
+        metrics=(*(m for m in old.metrics if m.basis is not Basis.TOOL), *read.metrics),
+        notes=(*kept, *read.notes),
+        provenance={**old.provenance, "vendor": read.to_data()},
+    )
     report = replace(report, requirements=judge(parse_requirements(build.manifest["requirements"]), report))
     write_json(build.directory / "report.json", report.to_data())
     return replace(build, report=report)
@@ -112,14 +142,17 @@ def _print_vendor(folder: Path, as_json: bool) -> int:
     """The figures of a folder of reports alone."""
     from codesign.backends.hls.reports import read_reports
     from codesign.commands.figures import number
+    from codesign.errors import Diagnostic, MismatchError, raise_all
 
     read = read_reports(folder)
+    failures = [Diagnostic(str(folder), text) for text in read.failures.values()]
     if as_json:
         metrics = [{"name": m.name, "value": m.value, "unit": m.unit, "basis": m.basis.value} for m in read.metrics]
-        print_json({"directory": str(folder), "metrics": metrics, "files": [str(path) for path in read.files]})
+        print_json({"directory": str(folder), "metrics": metrics, "files": list(read.files.values())})
     else:
         rows = [[m.name, number(m.value), m.unit] for m in read.metrics]
         print_table(["figure", "tool", "unit"], rows, title=str(folder), right=["tool"])
         for note in read.notes:
             print(f"note: {note}")
+    raise_all(MismatchError, failures)
     return 0

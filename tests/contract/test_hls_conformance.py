@@ -19,12 +19,13 @@ from codesign.errors import UnsupportedError
 from codesign.ir.graph import Graph
 from codesign.ir.ops import Reshape, Softmax
 from codesign.ir.types import BIPOLAR, IntType
-from codesign.schedule import HlsSchedule, IoType
+from codesign.schedule import HlsSchedule, IoType, Loop
 from codesign.target import load_target
 from codesign.testing.build import GraphBuilder
 from codesign.testing.cases import CASES
 from codesign.testing.conformance import BackendConformance, quiet, refusals, verify
 from codesign.testing.graphs import feeds, graphs
+from tests.hw.networks import I2, U8, Build
 
 PYNQ = load_target("pynq-z2")
 pytestmark = pytest.mark.usefixtures("cxx")
@@ -54,6 +55,17 @@ def test_other_flows_are_exact(case: str, flow: str, io: IoType, tmp_path: Path)
     """The layers are the same in every flow, so a few cases that hold most of them stand for all."""
     target = load_target("arria10-gx") if flow in ("Quartus", "oneAPI") else PYNQ
     assert verify(HlsBackend(flow, (io,)), target, CASES[case](), tmp_path) == []
+
+
+@pytest.mark.parametrize("reuse", [25, 400])
+@pytest.mark.parametrize("flow", ["Quartus", "oneAPI"])
+def test_weights_that_intel_flows_pad(flow: str, reuse: int, tmp_path: Path) -> None:
+    """Above 2,048 weights, tables of reuse factors that are no power of two; 400 is more than there are terms."""
+    b = Build((200,), U8)
+    b.dense("fc0", 16, I2)
+    graph, backend = b.graph(), HlsBackend(flow, ("io_parallel",))
+    schedule = HlsSchedule("io_parallel", {"fc0": Loop(reuse, "resource")})
+    backend.build(graph, schedule, load_target("arria10-gx"), tmp_path)  # raises when a bit differs
 
 
 SOFTMAX = [(IntType(8, False), "i16", 0.3), (BIPOLAR, "u8", 2.0), (IntType(5, True), "i8", 8.0)]

@@ -31,6 +31,7 @@ from codesign.ir.types import IntType
 from codesign.schedule import HlsSchedule, Loop
 from codesign.target import load_target
 from codesign.testing.build import GraphBuilder
+from codesign.testing.cases import CASES
 from codesign.testing.conformance import quiet
 from tests.hw.networks import I2, I8, U2, U8, Build
 
@@ -53,8 +54,8 @@ def test_a_loop_that_cannot_be_unrolled() -> None:
         HlsBackend().read_schedule(HlsSchedule("io_parallel").to_data(), mlp())
     (text,) = said(caught)
     assert text.startswith(
-        "schedule, loop of fc0 (net.fc0): latency with reuse 1 unrolls 7,200 operations in one loop, of which an HLS "
-        "tool takes 4,096; allowed: resource with reuse 2; resource with reuse 3; "
+        "schedule, loop of fc0 (net.fc0): latency with reuse 1 unrolls 7,200 operations or registers in one loop, "
+        "where Vivado HLS stops: it takes 4,096; allowed: resource with reuse 2; resource with reuse 3; "
     )
 
 
@@ -74,6 +75,11 @@ def test_everything_wrong_in_a_schedule_is_said_at_once() -> None:
         ({}, "schedule: io None, or no table of loops or depths; allowed: {"),
         ({"io": "io_stream", "loops": []}, "schedule: io 'io_stream', or no table of loops or depths"),
         ({"io": "io_stream", "loops": {"a": {"reuse": 0}}}, "schedule, loop of a: {'reuse': 0}; allowed: {"),
+        (
+            {"io": "io_stream", "loops": {"a": {"reuse": 1, "fold": 2}}},
+            "schedule, loop of a: {'reuse': 1, 'fold': 2}",
+        ),
+        ({"io": "io_stream", "depth": {"a": 2}}, "schedule: unknown 'depth'; allowed: io, loops, depths"),
         ({"io": "io_stream", "depths": {"a": -1}}, "schedule, depth of a: -1; allowed: a whole number, 1 or more"),
     ],
 )
@@ -81,6 +87,25 @@ def test_no_schedule(data: dict[str, object], text: str) -> None:
     with pytest.raises(InputError) as caught:
         HlsSchedule.from_data(data)
     assert said(caught)[0].startswith(text)
+
+
+def test_depths_that_deadlock() -> None:
+    graph = CASES["residual"]()
+    schedule = HlsBackend("Vitis", ("io_stream",)).schedule(graph, PYNQ, None, (), quiet)
+    tight = replace(schedule, depths=dict.fromkeys(schedule.depths, 1))
+    with pytest.raises(InputError) as caught:
+        HlsBackend().read_schedule(tight.to_data(), graph)
+    text = said(caught)[0]
+    assert text.startswith("schedule, depth of ")
+    assert ": 1 deadlocks: the stream is full before the branch beside it has given a result; allowed: " in text
+    with pytest.raises(InputError, match="deadlocks"):
+        HlsBackend().estimate(graph, tight, PYNQ)
+
+
+def test_depths_without_streams() -> None:
+    with pytest.raises(InputError) as caught:
+        HlsBackend().read_schedule({"io": "io_parallel", "depths": {"act0": 8}}, mlp())
+    assert said(caught)[-1] == "schedule, depth of act0: 8; allowed: none: io_parallel has no streams"
 
 
 def test_an_io_type_that_a_backend_does_not_take() -> None:
@@ -96,8 +121,38 @@ def test_a_layer_too_wide_for_any_loop() -> None:
     with pytest.raises(UnsupportedError) as caught:
         HlsBackend().schedule(graph, PYNQ, None, (), quiet)
     assert said(caught) == [
-        "threshold1: unrolls 5,000 operations or registers in one loop, of which an HLS tool takes 4,096"
+        "threshold1: unrolls 5,000 operations or registers in one loop, where Vivado HLS stops: it takes 4,096"
     ]
+
+
+def test_more_levels_than_can_be_compared_with() -> None:
+    b = GraphBuilder()
+    x = b.input((2,), IntType(17, False))
+    graph = b.graph(b.threshold(x, np.arange(1, 65536)[None], IntType(16, False)))
+    with pytest.raises(UnsupportedError) as caught:
+        HlsBackend().schedule(graph, PYNQ, None, (), quiet)
+    assert said(caught) == [
+        "threshold1: unrolls 131,070 operations or registers in one loop (65,535 levels for each of 2 channels), where "
+        "Vivado HLS stops: it takes 4,096"
+    ]
+
+
+def test_files_of_a_project_that_are_damaged(tmp_path: Path) -> None:
+    backend, graph = HlsBackend(), mlp()
+    backend.build(graph, HlsSchedule("io_stream", {"fc0": Loop(300, "resource")}), PYNQ, tmp_path)
+    vectors, design = tmp_path / "tb_data" / "tb_output_predictions.dat", tmp_path / "design.json"
+    text = vectors.read_text()
+    damage = [
+        (vectors, text + "1 2\n", f"{vectors}: a frame is missing or incomplete; allowed: 24 words a line"),
+        (vectors, text.replace("1", "x"), f"{vectors}: holds something else than whole numbers"),
+        (vectors, None, f"{vectors}: cannot be read: No such file or directory"),
+        (design, "{}", f"{design}: not of the graph that was compiled"),
+    ]
+    for path, content, says in damage:
+        path.unlink() if content is None else path.write_text(content)
+        with pytest.raises(InputError) as caught:
+            backend.run(tmp_path, graph, [np.zeros((1, 300), dtype=np.int64)], RunOptions(), quiet)
+        assert said(caught) == [f"{says}; try: codesign compile"]
 
 
 @pytest.mark.parametrize("clock_hz", [1e6, 600e6])
@@ -154,7 +209,7 @@ def test_a_device_that_is_too_small() -> None:
         HlsBackend().schedule(mlp(), small, None, (), quiet)
     (text,) = said(caught)
     assert text.startswith("pynq-z2: no schedule meets all requirements; the closest has lut ")
-    assert ", where <= 70 may be filled; try: the slowest layer is fc0; a larger device" in text
+    assert ", where <= 70 may be filled; try: most lut are in fc0; a larger device" in text
 
 
 def test_a_replayed_schedule_that_does_not_fit(tmp_path: Path) -> None:
@@ -229,8 +284,36 @@ def test_a_c_simulation_that_aborts(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_a_testbench_that_ends_early(tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text("1 2 3\n")
     with pytest.raises(ToolError) as caught:
-        _results(tmp_path / RESULTS, 2, mlp().type("act0"))
-    assert said(caught) == ["C simulation: 3 words of 48 came out"]
+        _results(tmp_path / RESULTS, 2, mlp().type("act0"), Path("a.log"))
+    assert said(caught) == ["C simulation: 3 words of 48 came out, log a.log"]
+
+
+def test_a_testbench_that_writes_no_results(tmp_path: Path) -> None:
+    with pytest.raises(ToolError) as caught:
+        _results(tmp_path / RESULTS, 2, mlp().type("act0"), Path("a.log"))
+    assert said(caught) == ["C simulation: ended without results, log a.log"]
+    (tmp_path / RESULTS).write_text("1 x\n")
+    with pytest.raises(ToolError) as caught:
+        _results(tmp_path / RESULTS, 2, mlp().type("act0"), Path("a.log"))
+    assert said(caught) == ["C simulation: wrote results that are no whole numbers, log a.log"]
+
+
+def test_constants_that_synthesis_would_read_otherwise(tmp_path: Path) -> None:
+    backend, graph = HlsBackend(), mlp()
+    backend.build(graph, HlsSchedule("io_stream", {"fc0": Loop(300, "resource")}), PYNQ, tmp_path)
+    header = next((tmp_path / "firmware" / "weights").glob("w*.h"))
+    text = header.read_text()
+    table = text.rindex("{")
+    header.write_text(text[: table + 1] + "7, " + text[table + 1 :])
+    feed = np.zeros((1, 300), dtype=np.int64)
+    with pytest.raises(MismatchError) as caught:
+        backend.run(tmp_path, graph, [feed], RunOptions(), quiet)
+    says = f"holds other constants for synthesis than {header.stem}.txt, which the C simulation reads"
+    assert said(caught) == [f"{header}: {says}; try: codesign compile"]
+    header.write_text("")
+    with pytest.raises(MismatchError) as caught:
+        backend.run(tmp_path, graph, [feed], RunOptions(), quiet)
+    assert said(caught) == [f"{header}: holds no constants; allowed: those of {header.stem}.txt"]
 
 
 def test_a_folder_without_a_project(tmp_path: Path) -> None:

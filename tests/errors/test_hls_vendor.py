@@ -5,6 +5,7 @@ The reports of tests/hls_reports have the form of Vitis HLS 2023.2 and Vivado; t
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from codesign.ir.text import print_graph
 from tests.hw.networks import I2, U2, U8, Build
 
 REPORTS = Path(__file__).parent.parent / "hls_reports"
+CSYNTH = (REPORTS / "network_csynth.xml").read_text()
+PERIOD = "UserAssignments/TargetClockPeriod"
+LUT = "AreaEstimates/Resources/LUT"
+INTERVAL = "PerformanceEstimates/SummaryOfOverallLatency/Interval-max"
 SYNTHESIS = "artifact/network_prj/solution1/syn/report"
 
 
@@ -89,13 +94,18 @@ def test_reports_from_another_machine(build: Path, capsys: pytest.CaptureFixture
             "a corrupt report: AreaEstimates/Resources/LUT is 'many'",
         ),
         ("network_cosim.rpt", "", "a corrupt report: no line of a simulated language"),
-        (
-            "network_cosim.rpt", "| Verilog| Fail| NA| NA| NA| NA| NA| NA|",
-            "a corrupt report: co-simulation of the Verilog says Fail, not Pass",
-        ),
+        ("network_csynth.xml", CSYNTH.replace(">10.00<", ">0.0<"), f"a corrupt report: {PERIOD} is 0"),
+        ("network_csynth.xml", CSYNTH.replace(">10.00<", ">nan<"), f"a corrupt report: {PERIOD} is 'nan'"),
+        ("network_csynth.xml", CSYNTH.replace(">10.00<", ">inf<"), f"a corrupt report: {PERIOD} is 'inf'"),
+        ("network_csynth.xml", CSYNTH.replace(">28<", ">0<"), f"a corrupt report: {INTERVAL} is 0"),
+        ("network_csynth.xml", CSYNTH.replace(">3141<", ">-5<"), f"a corrupt report: {LUT} is '-5'"),
         ("utilisation.rpt", "| Slice LUTs | 3 |", "a corrupt report: no row of ff"),
         ("timing.rpt", "", "a corrupt report: no worst negative slack"),
         ("timing.rpt", "WNS(ns)\n----\n 1.0\n", "a corrupt report: no clock ap_clk"),
+        (
+            "timing.rpt", "WNS(ns)\n----\n -1.0\nap_clk {0.0 0.0} 0.000 0.000",
+            "a corrupt report: a slack of -1.0 ns in a period of 0.000 ns",
+        ),
     ],
 )  # fmt: skip
 def test_a_corrupt_report(name: str, text: str, says: str, tmp_path: Path) -> None:
@@ -103,6 +113,107 @@ def test_a_corrupt_report(name: str, text: str, says: str, tmp_path: Path) -> No
     with pytest.raises(InputError) as caught:
         read_reports(tmp_path)
     assert str(caught.value) == f"{tmp_path / name}: {says}; try: the tool makes it again"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("network_csynth.xml", "xc7z020-clg400-1", "xczu7ev-ffvc1156-2-e", "part xczu7ev-ffvc1156-2-e"),
+        ("network_csynth.xml", ">network<", ">myproject<", "top myproject"),
+        ("utilisation.rpt", "1. Slice Logic", "| Design : myproject", "top myproject"),
+        ("timing.rpt", "| Clock Summary", "| Device : 7a100t-csg324", "part 7a100t-csg324"),
+    ],
+)
+def test_a_report_of_another_design(
+    name: str, old: str, new: str, says: str, build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    (folder / name).write_text((REPORTS / name).read_text().replace(old, new))
+    before = (build / "report.json").read_bytes()
+    assert main(["report", str(build), "--vendor", str(folder)]) == 2
+    wanted = "xc7z020clg400-1" if says.startswith("part") else "network"
+    text = f"codesign report: {folder / name}: a report of another design: {says}; allowed: {wanted}\n"
+    assert capsys.readouterr().err.endswith(text)
+    assert (build / "report.json").read_bytes() == before
+
+
+def test_a_clock_that_is_missed(tmp_path: Path) -> None:
+    """A slack of -2 ns in a period of 10 ns."""
+    text = (REPORTS / "timing.rpt").read_text().replace("      2.000 ", "     -2.000 ")
+    (tmp_path / "timing.rpt").write_text(text)
+    assert figures(tmp_path) == {"fmax_mhz": 83.3333}
+
+
+def test_a_device_as_vivado_writes_it(tmp_path: Path) -> None:
+    text = (REPORTS / "timing.rpt").read_text()
+    (tmp_path / "timing.rpt").write_text(f"| Design : network\n| Device : 7z020-clg400\n{text}")
+    assert read_reports(tmp_path, "xc7z020clg400-1", "network").metrics[0].value == 125
+
+
+def test_a_co_simulation_that_fails(build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its cycles do not count, the figures of the other reports do; a later one that passes takes its place."""
+    folder = tmp_path / "reports"
+    shutil.copytree(REPORTS, folder)
+    (folder / "network_cosim.rpt").write_text("| Verilog| Fail| NA| NA| NA| NA| NA| NA|")
+    says = "co-simulation of the Verilog says Fail, not Pass"
+    capsys.readouterr()
+    assert main(["report", "--vendor", str(folder)]) == 1
+    assert capsys.readouterr().err == f"codesign report: {folder}: {says}\n"
+    for words in (["--vendor", str(folder)], []):
+        assert main(["report", str(build), *words]) == 1
+        out, err = capsys.readouterr()
+        assert err == f"codesign report: {build}: {says}\n"
+        assert f"note: tool: {says}" in out
+        assert "1,618" in out
+    assert tool_figures(build)["interval_cycles"] == 28
+    assert main(["report", str(build), "--vendor", str(REPORTS)]) == 0
+    assert says not in capsys.readouterr().out
+    assert tool_figures(build)["interval_cycles"] == 27
+
+
+def tool_figures(build: Path) -> dict[str, float]:
+    metrics = json.loads((build / "report.json").read_text())["metrics"]
+    return {m["name"]: m["value"] for m in metrics if m["basis"] == "tool"}
+
+
+def test_newer_reports_replace_those_of_their_kind(
+    build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Figures of synthesis are replaced as a whole; those after placement stay the strongest."""
+    first, newer = tmp_path / "first", tmp_path / "newer"
+    first.mkdir()
+    newer.mkdir()
+    (first / "network_csynth.xml").write_text(CSYNTH)
+    (newer / "network_csynth.xml").write_text(CSYNTH.replace(">3141<", ">9999<").replace("<DSP>5</DSP>", ""))
+    assert main(["report", str(build), "--vendor", str(first)]) == 0
+    assert tool_figures(build)["dsp"] == 5
+    assert main(["report", str(build), "--vendor", str(newer)]) == 1  # 9,999 LUTs
+    assert "dsp" not in tool_figures(build)
+    assert main(["report", str(build), "--vendor", str(REPORTS)]) == 0
+    assert main(["report", str(build), "--vendor", str(newer)]) == 0
+    assert (tool_figures(build)["lut"], tool_figures(build)["fmax_mhz"]) == (1618, 125)
+    capsys.readouterr()
+    assert main(["report", str(build)]) == 0
+    text = capsys.readouterr().out
+    assert text.count("note: tool: ") == 1
+    assert "no vendor tool has run" not in text
+
+
+def test_a_requirement_that_the_tool_finds_unmet(
+    build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    (folder / "network_csynth.xml").write_text(CSYNTH.replace(">3141<", ">9999<"))
+    capsys.readouterr()
+    for words in (["--vendor", str(folder)], []):
+        assert main(["report", str(build), *words]) == 1
+        out, err = capsys.readouterr()
+        assert "requirement lut<=5000: NOT MET, 9,999 (tool)" in out
+        assert err == "codesign report: requirement lut<=5000: not met: 9999 (tool)\n"
+    assert main(["report", str(build), str(build)]) == 1
+    assert f"codesign report: {build}, requirement lut<=5000: not met" in capsys.readouterr().err
 
 
 def test_a_latency_that_the_tool_does_not_know(tmp_path: Path) -> None:
@@ -195,6 +306,25 @@ def test_tools_for_another_backend(tmp_path: Path, cxx: str, capsys: pytest.Capt
     )
     assert main(["report", str(out), str(out), "--vendor", str(REPORTS)]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "codesign report: --vendor: 2 builds; allowed: one"
+
+
+@pytest.mark.parametrize("top", ["network", "network_axi"])
+def test_implementation_takes_the_top_of_the_synthesis(top: str, tmp_path: Path) -> None:
+    """implement.tcl in an interpreter of Tcl, with procedures in place of Vivado's commands."""
+    tkinter = pytest.importorskip("tkinter")
+    rtl = tmp_path / "network_prj" / "solution1" / "syn" / "verilog"
+    rtl.mkdir(parents=True)
+    for name in {"network", top}:
+        (rtl / f"{name}.v").touch()
+    source = Path(__file__).parents[2] / "codesign" / "backends" / "hls" / "tcl" / "implement.tcl"
+    shutil.copy(source, tmp_path)
+    (tmp_path / "project.tcl").write_text('set project_name network\nset part "xc7z020clg400-1"\n')
+    tcl = tkinter.Tcl()
+    tcl.eval("set calls {}; proc unknown {args} { lappend ::calls $args }")
+    tcl.call("source", str(tmp_path / "implement.tcl"))
+    calls = tcl.eval("join $calls \\n").splitlines()
+    assert f"synth_design -top {top} -part xc7z020clg400-1 -mode out_of_context" in calls
+    assert calls[-1].startswith("report_timing_summary ")
 
 
 def test_no_build_at_all(capsys: pytest.CaptureFixture[str]) -> None:

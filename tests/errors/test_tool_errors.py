@@ -67,6 +67,13 @@ def test_a_failing_tool_shows_its_last_lines_and_its_log(tmp_path: Path) -> None
     assert text_of(caught) == f"python: failed with exit status 3, log {tmp_path}/a.log{tail}"
 
 
+def test_a_long_line_is_cut(tmp_path: Path) -> None:
+    with pytest.raises(ToolError) as caught:
+        toolchain.run(PYTHON, ["print('7' * 400); raise SystemExit(3)"], cwd=tmp_path, log=tmp_path / "a.log")
+    assert text_of(caught).endswith(f"a.log\n  | {'7' * 300} …")
+    assert "7" * 400 in (tmp_path / "a.log").read_text()
+
+
 def test_a_crash_names_the_signal(tmp_path: Path) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
     with pytest.raises(ToolError) as caught:

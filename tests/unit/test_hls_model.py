@@ -9,8 +9,17 @@ from hypothesis import strategies as st
 
 from codesign.backends.base import Requirement
 from codesign.backends.hls.backend import HlsBackend
-from codesign.backends.hls.cost import MAX_UNROLLED, Process, simulate, stream_depths, unrolled, window_ends
-from codesign.backends.hls.layers import Flatten, Network, weight_word
+from codesign.backends.hls.cost import (
+    MAX_UNROLLED,
+    Process,
+    frame_sizes,
+    simulate,
+    stream_depths,
+    unrolled,
+    window_ends,
+)
+from codesign.backends.hls.deadlock import steps, sufficient_depths, too_small
+from codesign.backends.hls.layers import Network, weight_word
 from codesign.backends.hls.lower import identifiers, lower
 from codesign.backends.hls.resources import digits, resources
 from codesign.backends.hls.search import legal_loops, reuse_factors
@@ -148,55 +157,35 @@ def test_the_search_meets_what_is_required_with_the_least() -> None:
 
 
 @pytest.mark.parametrize("case", ["residual", "concat", "add_unequal", "conv_padded_strided"])
-def test_streams_of_these_depths_do_not_deadlock(case: str) -> None:
-    """Three frames through processes that wait for room: every frame comes out."""
+def test_streams_of_the_chosen_depths_do_not_deadlock(case: str) -> None:
+    """Not even where the shortcut for whole frames is left out."""
     network = lower(CASES[case](), "io_stream")
     schedule = HlsSchedule("io_stream")
-    depths = stream_depths(network, simulate(network, schedule))
-    assert run_bounded(network, depths, frames=3) == 3 * network.layers[-1].beats
-    forks = {name for name in depths if len(network.readers(name)) > 1}
-    for name in forks:  # one pixel of room behind a fork is a deadlock: the test would see one
-        tight = {**depths, **dict.fromkeys(depths, 1)}
-        if case == "residual":
-            assert run_bounded(network, tight, frames=3) < 3 * network.layers[-1].beats, name
+    depths = frame_sizes(network) | stream_depths(network, simulate(network, schedule))
+    assert sufficient_depths(network, schedule, depths) == depths
 
 
-def run_bounded(network: Network, depths: dict[str, int], frames: int) -> int:
-    """Pixels that leave when every process moves one iteration at a time, as soon as it has input and room."""
-    from codesign.backends.hls.cost import process
+def test_a_stream_that_deadlocks_is_named_with_a_depth_that_is_enough() -> None:
+    network = lower(CASES["residual"](), "io_stream")
+    ones = HlsSchedule("io_stream", {}, dict.fromkeys(frame_sizes(network), 1))
+    found = too_small(network, ones)
+    assert found
+    forks = {name for name in frame_sizes(network) if len(network.readers(name)) > 1}
+    assert {d.where.split()[3] for d in found} & forks
+    enough = {d.where.split()[3]: int(d.allowed.split()[0]) for d in found}
+    assert too_small(network, HlsSchedule("io_stream", {}, {**ones.depths, **enough})) == []
+    tight = {name: depth - 1 for name, depth in enough.items()}
+    assert too_small(network, HlsSchedule("io_stream", {}, {**ones.depths, **tight}))
 
-    layers = [layer for layer in network.layers if not isinstance(layer, Flatten)]
-    level: dict[tuple[str, str], int] = {(s, la.name): 0 for la in layers for s in la.inputs}
-    done = {layer.name: 0 for layer in layers}
-    loops = {layer.name: process(layer, Loop(), "io_stream") for layer in layers}
-    fed, out = 0, 0
-    pixels = frames * network.input_type.size // network.input_type.channels
-    moved = True
-    while moved:
-        moved = False
-        entry = [key for key in level if key[0] == network.input]
-        if fed < pixels and all(level[key] < depths.get(network.input, 1) for key in entry):
-            fed, moved = fed + 1, True
-            for key in entry:
-                level[key] += 1
-        for layer in layers:
-            loop = loops[layer.name]
-            count = len(loop.durations)
-            if done[layer.name] == frames * count:
-                continue
-            step = done[layer.name] % count
-            takes = step in loop.reads
-            gives = list(loop.writes).count(step)
-            targets = [key for key in level if key[0] == layer.name]
-            if takes and any(level[s, layer.name] == 0 for s in layer.inputs):
-                continue
-            if gives and any(level[key] + gives > depths[layer.name] for key in targets):
-                continue
-            for source in layer.inputs if takes else ():
-                level[source, layer.name] -= 1
-            for key in targets:
-                level[key] += gives
-            out += gives if not targets else 0
-            done[layer.name] += 1
-            moved = True
-    return out
+
+@given(processes())
+def test_what_a_process_does_in_a_frame(case: tuple[Process, list[int]]) -> None:
+    """All reads and writes; a result that is made by iteration k leaves after its reads, in order."""
+    made, _ = case
+    done = steps(made)
+    assert (done.count(False), done.count(True)) == (len(made.reads), len(made.writes))
+    read, written = 0, 0
+    for writes in done:
+        read, written = read + (not writes), written + writes
+        if writes:
+            assert read >= (made.reads <= made.writes[written - 1]).sum()

@@ -12,7 +12,8 @@ import numpy as np
 
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
 from codesign.backends.hls import flows, project
-from codesign.backends.hls.cost import MAX_UNROLLED, simulate, unrolled
+from codesign.backends.hls.cost import MAX_UNROLLED, simulate, too_much, unrolled
+from codesign.backends.hls.deadlock import too_small
 from codesign.backends.hls.emulate import emulate
 from codesign.backends.hls.layers import Flatten, Network
 from codesign.backends.hls.lower import MAX_READERS, PORT, lower, prepare
@@ -81,7 +82,8 @@ class HlsBackend:
         schedule = HlsSchedule.from_data(data)
         if schedule.io not in self.io_types:
             raise InputError.at("schedule", schedule.io, f"{' or '.join(self.io_types)} with {self.flow.name}")
-        layers = {layer.name: layer for layer in self._lower(graph, schedule.io).layers}
+        network = self._lower(graph, schedule.io)
+        layers = {layer.name: layer for layer in network.layers}
         found: list[Diagnostic] = []
         for name in schedule.loops:
             if name not in layers:
@@ -93,13 +95,16 @@ class HlsBackend:
                 continue
             what, size = f"{loop.strategy} with reuse {loop.reuse}", unrolled(layer, loop, schedule.io)
             if size > MAX_UNROLLED:
-                what += f" unrolls {size:,} operations in one loop, of which an HLS tool takes {MAX_UNROLLED:,}"
+                what += f" {too_much(layer, size)}"
             allowed = "; ".join(f"{la.strategy} with reuse {la.reuse}" for la in legal)
             found.append(Diagnostic(where, what, allowed))
-        for name in schedule.depths:
+        for name, depth in schedule.depths.items():
             if name not in layers and name != PORT:
                 found.append(Diagnostic(f"schedule, depth of {name}", "there is no such layer", ", ".join(layers)))
+            elif schedule.io == "io_parallel":
+                found.append(Diagnostic(f"schedule, depth of {name}", f"{depth}", "none: io_parallel has no streams"))
         raise_all(InputError, found)
+        raise_all(InputError, too_small(network, schedule))
         return schedule
 
     def estimate(self, graph: Graph, schedule: HlsSchedule, target: Target) -> Report:
@@ -119,7 +124,7 @@ class HlsBackend:
             Metric(name, round(float(value), 1), unit, Basis.MODEL)
             for (name, value), unit in zip(asdict(design.use).items(), units, strict=True)
         ]
-        notes = [*describe(design, network), self.flow.verified]
+        notes = [*describe(design, network), self.flow.verified, *([] if self.flow.tool else [flows.OTHER_LOOPS])]
         return Report(target.name, metrics, schedule=schedule.to_data(), notes=notes)
 
     def build(
@@ -144,7 +149,10 @@ class HlsBackend:
     def run(
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
     ) -> Run:
-        """The C simulation of the project in `directory` on integer feeds: outputs, no cycles."""
+        """The C simulation of the project in `directory` on integer feeds: outputs, no cycles.
+
+        Raises ToolError, MismatchError for constants, InputError for files of the project that cannot be used.
+        """
         found = []
         if options.stall:
             found.append(Diagnostic("--stall", f"{options.stall:g}", "0: a C simulation has no cycles to stall"))
@@ -154,6 +162,7 @@ class HlsBackend:
         frames = options.frames or len(feeds[0])
         feed = np.resize(feeds[0], (frames, *feeds[0].shape[1:]))
         outputs = emulate(directory, self.flow, feed, graph.evaluate(feed)[0], _types(graph), progress)
+        project.check_data(directory, graph.digest(), _types(graph))
         return Run([outputs], Report("", ()))
 
     def _lower(self, graph: Graph, io: IoType) -> Network:
@@ -161,6 +170,7 @@ class HlsBackend:
 
     def _design(self, network: Network, schedule: HlsSchedule, target: Target) -> Design:
         made = fabric(target.fabric)
+        raise_all(InputError, too_small(network, schedule, made.adder_levels))
         return Design(schedule, simulate(network, schedule, made.adder_levels), resources(network, schedule, made))
 
     def _expect_supported(self, graph: Graph, target: Target) -> None:

@@ -169,6 +169,14 @@ def unrolled(layer: Layer, loop: Loop, io: str) -> int:
     return 0
 
 
+def too_much(layer: Layer, size: int) -> str:
+    """Why a loop of `size` unrolled operations is refused."""
+    levels = int(layer.constants.get("n_levels", 1)) if isinstance(layer, Integer) else 1
+    why = f" ({levels:,} levels for each of {layer.type.channels:,} channels)" if levels > 1 else ""
+    text = f"unrolls {size:,} operations or registers in one loop{why}, where Vivado HLS stops"
+    return f"{text}: it takes {MAX_UNROLLED:,}"
+
+
 def is_pipelined(network: Network, schedule: HlsSchedule) -> bool:
     """Whether the network is one pipeline over whole frames; otherwise its layers are processes (DATAFLOW)."""
     if schedule.io == "io_stream":
@@ -214,7 +222,7 @@ def simulate(network: Network, schedule: HlsSchedule, adder_levels: int = 3) -> 
         read, times[layer.name] = made.run(arrivals)
         busy[layer.name] = made.busy
         for name in layer.inputs:
-            source = _behind_flatten(network, name)
+            source = behind_flatten(network, name)
             before = np.searchsorted(read, times[name], side="left")
             most = int((np.arange(1, len(before) + 1) - before).max())
             waiting[source] = max(waiting.get(source, 0), most)
@@ -223,7 +231,7 @@ def simulate(network: Network, schedule: HlsSchedule, adder_levels: int = 3) -> 
     return Timing(interval, latency, busy, waiting)
 
 
-def _behind_flatten(network: Network, name: str) -> str:
+def behind_flatten(network: Network, name: str) -> str:
     """The layer whose stream a Flatten hands on."""
     layers = {layer.name: layer for layer in network.layers}
     while name in layers and isinstance(layers[name], Flatten):
@@ -238,18 +246,36 @@ def stream_depths(network: Network, timing: Timing) -> dict[str, int]:
     the other branch within a frame. Elsewhere a full stream only makes its writer wait, and the pixels that wait in the
     simulation are room enough; a few, since what is deeper than CHAIN_DEPTH gains no interval.
     """
-    links = [(_behind_flatten(network, source), layer.name) for layer in network.layers for source in layer.inputs]
-    sizes = {layer.name: layer.beats for layer in network.layers}
-    sizes[network.input] = network.input_type.size // network.input_type.channels
+    sizes, looped = frame_sizes(network), looped_streams(network)
     depths: dict[str, int] = {}
-    for index, (source, reader) in enumerate(links):
+    for source, _ in _links(network):
         if source == network.input and len(network.readers(source)) == 1:
             continue  # the port itself
-        others = links[:index] + links[index + 1 :]
-        whole = _connected(source, reader, others)
-        depth = sizes[source] if whole else min(timing.depths[source], CHAIN_DEPTH)
-        depths[source] = max(2, depth, depths.get(source, 2))
+        depth = sizes[source] if source in looped else min(timing.depths[source], CHAIN_DEPTH)
+        depths[source] = max(2, depth)
     return depths
+
+
+def frame_sizes(network: Network) -> dict[str, int]:
+    """Pixels of a frame in the stream behind the input and behind every layer."""
+    sizes = {layer.name: layer.beats for layer in network.layers if not isinstance(layer, Flatten)}
+    return {network.input: network.input_type.size // network.input_type.channels, **sizes}
+
+
+def looped_streams(network: Network) -> set[str]:
+    """The layers, or the input, with a stream behind them on a loop of the network, whatever its direction."""
+    links = _links(network)
+    return {
+        source
+        for index, (source, reader) in enumerate(links)
+        if _connected(source, reader, links[:index] + links[index + 1 :])
+    }
+
+
+def _links(network: Network) -> list[tuple[str, str]]:
+    """Every stream as (who writes it, who reads it)."""
+    layers = [layer for layer in network.layers if not isinstance(layer, Flatten)]
+    return [(behind_flatten(network, source), layer.name) for layer in layers for source in layer.inputs]
 
 
 def _connected(start: str, end: str, links: list[tuple[str, str]]) -> bool:

@@ -6,6 +6,7 @@ The program is a process of its own: an assertion in hls4ml's headers aborts it,
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from codesign.backends.base import Progress
 from codesign.backends.hls.extension import PROJECT
 from codesign.backends.hls.flows import STAND_INS, Flow
 from codesign.backends.hls.layers import restored, stored
-from codesign.errors import InputError, ToolError
+from codesign.errors import Diagnostic, InputError, MismatchError, ToolError, raise_all
 from codesign.ir.types import IntArray, TensorType
 
 INPUTS, GOLDEN, RESULTS = "tb_input_features.dat", "tb_output_predictions.dat", "csim_results.log"
@@ -44,7 +45,10 @@ def emulate(
     """The outputs of the project for `feed`, by its own testbench. Raises ToolError when it does not compile or run.
 
     golden  (frames, …) outputs that the testbench compares with; this function only reads what it computed
+
+    Raises MismatchError when the tools would read other constants than the simulation does.
     """
+    compare_constants(project / flow.root / "firmware" / "weights")
     program = compile_project(project, flow, progress)
     log = toolchain.cache_dir() / "logs" / f"csim-{program.parent.name[:12]}-{os.getpid()}.log"
     with tempfile.TemporaryDirectory() as scratch:
@@ -58,7 +62,29 @@ def emulate(
         except ToolError:
             if not _is_comparison(log):
                 raise
-        return _results(folder / RESULTS, len(feed), types[1])
+        return _results(folder / RESULTS, len(feed), types[1], log)
+
+
+def compare_constants(weights: Path) -> None:
+    """Compare NAME.txt, which the C simulation loads, with the initialiser in NAME.h, which synthesis takes.
+
+    Flows whose simulation takes the initialiser have no NAME.txt. Raises MismatchError with every header that differs.
+    """
+    found = []
+    for text in sorted(weights.glob("*.txt")):
+        header = text.with_suffix(".h")
+        source = header.read_text(encoding="utf-8", errors="replace") if header.is_file() else ""
+        tables = re.findall(r"=\s*\{([^{}]*)\}", source)
+        if not tables:
+            found.append(Diagnostic(str(header), "holds no constants", f"those of {text.name}"))
+        elif _words(tables[-1]) != _words(text.read_text(encoding="utf-8", errors="replace")):
+            what = f"holds other constants for synthesis than {text.name}, which the C simulation reads"
+            found.append(Diagnostic(str(header), what, hint="codesign compile"))
+    raise_all(MismatchError, found)
+
+
+def _words(table: str) -> list[str]:
+    return [word.strip() for word in table.split(",")]
 
 
 def _is_comparison(log: Path) -> bool:
@@ -66,10 +92,14 @@ def _is_comparison(log: Path) -> bool:
     return "words differ from the golden outputs" in log.read_text(encoding="utf-8")
 
 
-def _results(path: Path, frames: int, type_: TensorType) -> IntArray:
-    words = np.array(path.read_text(encoding="ascii").split(), dtype=np.int64)
+def _results(path: Path, frames: int, type_: TensorType, log: Path) -> IntArray:
+    try:
+        words = np.array(path.read_text(encoding="ascii").split(), dtype=np.int64)
+    except (OSError, ValueError) as error:
+        found = "ended without results" if isinstance(error, OSError) else "wrote results that are no whole numbers"
+        raise ToolError.at("C simulation", f"{found}, log {log}") from error
     if words.size != frames * type_.size:
-        raise ToolError.at("C simulation", f"{words.size} words of {frames * type_.size} came out")
+        raise ToolError.at("C simulation", f"{words.size} words of {frames * type_.size} came out, log {log}")
     return restored(words, type_.dtype).reshape(frames, *type_.shape)
 
 

@@ -38,6 +38,7 @@ def model_graph(network: Network, schedule: HlsSchedule, flow: Flow, options: Ma
         model.config.config["HLSConfig"] = _printable(config["HLSConfig"])
         _set_depths(model, network, schedule)
         model.apply_flow(backend.get_default_flow())
+        _set_lengths(model)
     _compare(model, network, schedule)
     return model
 
@@ -250,6 +251,14 @@ def _set_depths(model: Any, network: Network, schedule: HlsSchedule) -> None:
             if source in schedule.depths and isinstance(variable.pragma, tuple):
                 feeds_clone = not copied and len(network.readers(source)) > 1
                 variable.pragma = ("stream", 2 if feeds_clone else schedule.depths[source])
+
+
+def _set_lengths(model: Any) -> None:
+    """Give the type of padded weights their length: hls4ml 1.3 pads for oneAPI after it has made the types."""
+    for node in model.get_layers():
+        for weights in node.get_weights():
+            if hasattr(weights.type, "n_elem"):
+                weights.type.n_elem = weights.data_length
 
 
 def _compare(model: Any, network: Network, schedule: HlsSchedule) -> None:

@@ -6,14 +6,17 @@ import json
 import re
 import shutil
 import string
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from codesign.backends.hls import extension
-from codesign.backends.hls.emulate import write_vectors
+from codesign.backends.hls.emulate import GOLDEN, INPUTS, write_vectors
 from codesign.backends.hls.extension import PROJECT
 from codesign.backends.hls.flows import FRAMES, Flow
 from codesign.backends.hls.layers import Integer, Linear, Network
+from codesign.builddir import read_json
+from codesign.errors import InputError
 from codesign.ir.graph import Graph
 from codesign.ir.types import IntArray, TensorType
 from codesign.schedule import HlsSchedule
@@ -58,6 +61,24 @@ def write(
         _fill(HERE / "tcl" / "constraints.xdc", out / "constraints.xdc", {"period": f"{clock_period_ns(target):g}"})
     facts = _facts(network, schedule, flow, target, graph.digest(), len(feed))
     _fill(HERE / "templates" / "README.md", out / "README.md", facts)
+
+
+def check_data(project: Path, digest: str, types: Sequence[TensorType]) -> None:
+    """InputError when what programs read of a project is damaged or of another graph: design.json and tb_data."""
+    where, hint = project / "design.json", "codesign compile"
+    data = read_json(where)
+    if not isinstance(data, dict) or data.get("digest") != digest:
+        raise InputError.at(str(where), "not of the graph that was compiled", hint=hint)
+    for name, type_ in zip((INPUTS, GOLDEN), types, strict=True):
+        path = project / "tb_data" / name
+        try:
+            rows = [[int(word) for word in line.split()] for line in path.read_text(encoding="ascii").splitlines()]
+        except OSError as error:
+            raise InputError.at(str(path), f"cannot be read: {error.strerror}", hint=hint) from error
+        except ValueError as error:
+            raise InputError.at(str(path), "holds something else than whole numbers", hint=hint) from error
+        if not rows or any(len(row) != type_.size for row in rows):
+            raise InputError.at(str(path), "a frame is missing or incomplete", f"{type_.size} words a line", hint)
 
 
 def clock_period_ns(target: Target) -> float:

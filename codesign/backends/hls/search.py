@@ -21,6 +21,7 @@ from codesign.backends.hls.cost import (
     process,
     simulate,
     stream_depths,
+    too_much,
     unrolled,
 )
 from codesign.backends.hls.layers import Flatten, Integer, Layer, Linear, Network
@@ -180,7 +181,7 @@ def search(
     wanted = [*requirements, *fill]
     good = [d for d in designs if all(_meets(d, r, target.clock_hz) for r in wanted)]
     if not good:
-        _refuse(designs, wanted, requirements, target)
+        _refuse(designs, wanted, requirements, target, networks, fabric)
     if objective is None:
         objective = "area" if any(r.name in _SPEED for r in requirements) else "throughput"
 
@@ -200,7 +201,12 @@ def _meets(design: Design, requirement: Requirement, clock_hz: float) -> bool:
 
 
 def _refuse(
-    designs: list[Design], wanted: Sequence[Requirement], requirements: Sequence[Requirement], target: Target
+    designs: list[Design],
+    wanted: Sequence[Requirement],
+    requirements: Sequence[Requirement],
+    target: Target,
+    networks: dict[IoType, Network],
+    fabric: Fabric,
 ) -> None:
     """Say how far the design gets that misses its worst requirement by the least; it fits the device if any does."""
 
@@ -212,18 +218,33 @@ def _refuse(
     device = [r for r in wanted if r.name in target.limits]
     fitting = [d for d in designs if all(_meets(d, r, target.clock_hz) for r in device)]
     best = min(fitting or designs, key=lambda d: max(miss(d, r) for r in wanted))
-    figures = []
+    figures, hints = [], []
     for requirement in wanted:
         if not _meets(best, requirement, target.clock_hz):
             value = best.figure(requirement.name, target.clock_hz)
             limit = f"{requirement.op} {requirement.value:,.12g}"
             asked = "is asked" if requirement in requirements else "may be filled"
             figures.append(f"{requirement.name} {value:,.0f}, where {limit} {asked}")
+            if requirement.name in _SPEED:
+                hints.append(f"the slowest layer is {best.timing.slowest}")
+            else:
+                largest = _largest(best, networks[best.schedule.io], fabric, requirement.name)
+                hints.append(f"most {requirement.name} are in {largest}")
     raise RequirementError.at(
         target.name,
         f"no schedule meets all requirements; the closest has {'; '.join(figures)}",
-        hint=f"the slowest layer is {best.timing.slowest}; a larger device or other requirements",
+        hint=f"{', '.join(dict.fromkeys(hints))}; a larger device or other requirements",
     )
+
+
+def _largest(design: Design, network: Network, fabric: Fabric, resource: str) -> str:
+    """The layer that takes the most of a resource."""
+    schedule = design.schedule
+
+    def use(layer: Layer) -> float:
+        return float(getattr(layer_resources(layer, schedule.loop(layer.name), schedule.io, fabric), resource))
+
+    return max(network.layers, key=use).name
 
 
 @lru_cache(maxsize=8)
@@ -238,8 +259,7 @@ def unrollable(network: Network, io: IoType) -> dict[str, str]:
                 else [Loop()]
             )
             least = min(unrolled(layer, loop, io) for loop in loops)
-            found[layer.node] = f"unrolls {least:,} operations or registers in one loop, of which an HLS tool takes "
-            found[layer.node] += f"{MAX_UNROLLED:,}"
+            found[layer.node] = too_much(layer, least)
     return found
 
 

@@ -5,7 +5,8 @@
 // each element with the same function, so both are equal by construction. Nothing here rounds, wraps or saturates
 // unless its comment says so. A stored word is the integer itself, but for bipolar tensors (-1, +1), which are stored
 // as one bit (0, 1): `value_of` and `stored` translate. C++11, as build_prj.tcl asks for; codesign_flow.h names the
-// types of the flow. Pragmas of other flows than the one that compiles are ignored by it.
+// types of the flow. Pragmas of other flows than the one that compiles are ignored by it. Vivado HLS and Vitis HLS want
+// them in the body of a loop (HLS ...), Catapult (hls_...) and the Intel compilers (unroll, ii) before it.
 #ifndef CODESIGN_LAYERS_H_
 #define CODESIGN_LAYERS_H_
 
@@ -50,6 +51,8 @@ struct threshold_function {
         const unsigned row = CONFIG_T::n_rows == 1 ? 0 : channel;
         typename CONFIG_T::count_t y = CONFIG_T::lo;
     Levels:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned i = 0; i < CONFIG_T::n_levels; i++) {
             #pragma HLS UNROLL
             if (x >= levels[row * CONFIG_T::n_levels + i])
@@ -109,9 +112,13 @@ template <class function, class data_T, class res_T, class CONFIG_T, class... ta
 void elementwise(const data_T *x, res_T *y, const table_T *...tables) {
     #pragma HLS INLINE
 Pixels:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS UNROLL
     Channels:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
             #pragma HLS UNROLL
             const unsigned k = i * CONFIG_T::n_chan + c;
@@ -124,17 +131,17 @@ template <class function, class data_T, class res_T, class CONFIG_T, class... ta
 void elementwise(channel<data_T> &x, channel<res_T> &y, const table_T *...tables) {
     #pragma HLS INLINE
 Pixels:
+    #pragma hls_pipeline_init_interval 1
+    #pragma ii 1
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        #pragma hls_pipeline_init_interval 1
-        #pragma ii 1
         const data_T pixel = x.read();
         res_T result;
     Channels:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
             #pragma HLS UNROLL
-            #pragma hls_unroll
-            #pragma unroll
             result[c] = function::template apply<CONFIG_T, typename res_T::value_type>(pixel[c], c, tables...);
         }
         y.write(result);
@@ -218,6 +225,8 @@ template <class function, class a_T, class b_T, class res_T, class CONFIG_T>
 void pairwise(const a_T *a, const b_T *b, res_T *y) {
     #pragma HLS INLINE
 Elements:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned k = 0; k < CONFIG_T::n_beats * CONFIG_T::n_chan; k++) {
         #pragma HLS UNROLL
         y[k] = function::template apply<CONFIG_T, res_T>(a[k], b[k]);
@@ -228,18 +237,18 @@ template <class function, class a_T, class b_T, class res_T, class CONFIG_T>
 void pairwise(channel<a_T> &a, channel<b_T> &b, channel<res_T> &y) {
     #pragma HLS INLINE
 Pixels:
+    #pragma hls_pipeline_init_interval 1
+    #pragma ii 1
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        #pragma hls_pipeline_init_interval 1
-        #pragma ii 1
         const a_T left = a.read();
         const b_T right = b.read();
         res_T result;
     Channels:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
             #pragma HLS UNROLL
-            #pragma hls_unroll
-            #pragma unroll
             result[c] = function::template apply<CONFIG_T, typename res_T::value_type>(left[c], right[c]);
         }
         y.write(result);
@@ -277,14 +286,20 @@ void concatenate_channels(a_T a[CONFIG_T::n_beats * CONFIG_T::n_chan], b_T b[CON
     #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
     const unsigned n_out = CONFIG_T::n_chan + CONFIG_T::n_other;
 Pixels:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS UNROLL
     First:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
             #pragma HLS UNROLL
             y[i * n_out + c] = a[i * CONFIG_T::n_chan + c];
         }
     Second:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_other; c++) {
             #pragma HLS UNROLL
             y[i * n_out + CONFIG_T::n_chan + c] = b[i * CONFIG_T::n_other + c];
@@ -295,25 +310,25 @@ Pixels:
 template <class a_T, class b_T, class res_T, class CONFIG_T>
 void concatenate_channels(channel<a_T> &a, channel<b_T> &b, channel<res_T> &y) {
 Pixels:
+    #pragma hls_pipeline_init_interval 1
+    #pragma ii 1
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        #pragma hls_pipeline_init_interval 1
-        #pragma ii 1
         const a_T left = a.read();
         const b_T right = b.read();
         res_T result;
     First:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
             #pragma HLS UNROLL
-            #pragma hls_unroll
-            #pragma unroll
             result[c] = left[c];
         }
     Second:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_other; c++) {
             #pragma HLS UNROLL
-            #pragma hls_unroll
-            #pragma unroll
             result[CONFIG_T::n_chan + c] = right[c];
         }
         y.write(result);
@@ -325,6 +340,8 @@ template <class CONFIG_T, class res_T, class pixel_T> res_T index_of_largest(con
     #pragma HLS INLINE
     unsigned best = 0;
 Channels:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned c = 1; c < CONFIG_T::n_chan; c++) {
         #pragma HLS UNROLL
         if (pixel[first + c] > pixel[first + best])
@@ -337,6 +354,8 @@ template <class data_T, class res_T, class CONFIG_T>
 void argmax_channels(data_T x[CONFIG_T::n_beats * CONFIG_T::n_chan], res_T y[CONFIG_T::n_beats]) {
     #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
 Pixels:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS UNROLL
         y[i] = index_of_largest<CONFIG_T, res_T>(x, i * CONFIG_T::n_chan);
@@ -345,10 +364,10 @@ Pixels:
 
 template <class data_T, class res_T, class CONFIG_T> void argmax_channels(channel<data_T> &x, channel<res_T> &y) {
 Pixels:
+    #pragma hls_pipeline_init_interval 1
+    #pragma ii 1
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        #pragma hls_pipeline_init_interval 1
-        #pragma ii 1
         const data_T pixel = x.read();
         res_T result;
         result[0] = index_of_largest<CONFIG_T, typename res_T::value_type>(pixel, 0);

@@ -27,11 +27,17 @@ void pad_image(data_T x[CONFIG_T::in_height * CONFIG_T::in_width * CONFIG_T::n_c
     #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
     typedef typename CONFIG_T::value_t value_T;
 Rows:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned row = 0; row < CONFIG_T::out_height; row++) {
         #pragma HLS UNROLL
     Columns:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned column = 0; column < CONFIG_T::out_width; column++) {
             #pragma HLS UNROLL
+            #pragma hls_unroll
+            #pragma unroll
             for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
                 #pragma HLS UNROLL
                 value_T value = CONFIG_T::pad_value;
@@ -51,21 +57,21 @@ template <class data_T, class res_T, class CONFIG_T> void pad_image(channel<data
 Rows:
     for (unsigned row = 0; row < CONFIG_T::out_height; row++) {
     Columns:
+        #pragma hls_pipeline_init_interval 1
+        #pragma ii 1
         for (unsigned column = 0; column < CONFIG_T::out_width; column++) {
             #pragma HLS LOOP_FLATTEN
             #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-            #pragma hls_pipeline_init_interval 1
-            #pragma ii 1
             const bool inside = is_inside<CONFIG_T>(row, column);
             data_T pixel;
             if (inside)
                 pixel = x.read();
             res_T result;
         Channels:
+            #pragma hls_unroll
+            #pragma unroll
             for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
                 #pragma HLS UNROLL
-                #pragma hls_unroll
-                #pragma unroll
                 value_T value = CONFIG_T::pad_value;
                 if (inside)
                     value = value_of<CONFIG_T::in_bipolar, value_T>(pixel[c]);
@@ -83,9 +89,13 @@ void gather(data_T x[CONFIG_T::n_beats * CONFIG_T::n_chan], res_T y[CONFIG_T::n_
             const typename CONFIG_T::channels_t channels[CONFIG_T::n_out_chan]) {
     #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
 Pixels:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned i = 0; i < CONFIG_T::n_out_beats; i++) {
         #pragma HLS UNROLL
     Channels:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_out_chan; c++) {
             #pragma HLS UNROLL
             y[i * CONFIG_T::n_out_chan + c] = x[unsigned(pixels[i].to_int()) * CONFIG_T::n_chan + unsigned(channels[c].to_int())];
@@ -99,24 +109,24 @@ void gather(channel<data_T> &x, channel<res_T> &y, const typename CONFIG_T::pixe
             const typename CONFIG_T::channels_t channels[CONFIG_T::n_out_chan]) {
     data_T frame[CONFIG_T::n_beats];
 Fill:
+    #pragma hls_pipeline_init_interval 1
+    #pragma ii 1
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        #pragma hls_pipeline_init_interval 1
-        #pragma ii 1
         frame[i] = x.read();
     }
 Pixels:
+    #pragma hls_pipeline_init_interval 1
+    #pragma ii 1
     for (unsigned i = 0; i < CONFIG_T::n_out_beats; i++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        #pragma hls_pipeline_init_interval 1
-        #pragma ii 1
         const data_T pixel = frame[unsigned(pixels[i].to_int())];
         res_T result;
     Channels:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_out_chan; c++) {
             #pragma HLS UNROLL
-            #pragma hls_unroll
-            #pragma unroll
             result[c] = pixel[unsigned(channels[c].to_int())];
         }
         y.write(result);
@@ -128,28 +138,28 @@ template <class data_T, class res_T, class CONFIG_T> void repack(channel<data_T>
     typename data_T::value_type frame[CONFIG_T::n_beats * CONFIG_T::n_chan];
     #pragma HLS ARRAY_PARTITION variable=frame complete
 Fill:
+    #pragma hls_pipeline_init_interval 1
+    #pragma ii 1
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        #pragma hls_pipeline_init_interval 1
-        #pragma ii 1
         const data_T pixel = x.read();
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
             #pragma HLS UNROLL
-            #pragma hls_unroll
-            #pragma unroll
             frame[i * CONFIG_T::n_chan + c] = pixel[c];
         }
     }
 Drain:
+    #pragma hls_pipeline_init_interval 1
+    #pragma ii 1
     for (unsigned i = 0; i < CONFIG_T::n_out_beats; i++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        #pragma hls_pipeline_init_interval 1
-        #pragma ii 1
         res_T result;
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned c = 0; c < CONFIG_T::n_out_chan; c++) {
             #pragma HLS UNROLL
-            #pragma hls_unroll
-            #pragma unroll
             result[c] = frame[i * CONFIG_T::n_out_chan + c];
         }
         y.write(result);

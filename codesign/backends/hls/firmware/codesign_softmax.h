@@ -36,6 +36,8 @@ inline long long one_over_one_plus_x(long long a) {
     const long long half_denominator = (a + largest_int32 + 1) >> 1;
     long long x = 1515870810LL + doubling_high_mul(half_denominator, -1010580540LL); // 48/17 - 32/17 * half_denominator
 Newton:
+    #pragma hls_unroll
+    #pragma unroll
     for (int step = 0; step < 3; step++) {
         #pragma HLS UNROLL
         const long long error = (1LL << 29) - doubling_high_mul(half_denominator, x);
@@ -51,6 +53,8 @@ void softmax_of_pixel(const pixel_T &pixel, result_T &result, unsigned first, co
     #pragma HLS INLINE
     int largest = pixel[first].to_int();
 Largest:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned c = 1; c < CONFIG_T::n_chan; c++) {
         #pragma HLS UNROLL
         if (pixel[first + c].to_int() > largest)
@@ -59,6 +63,8 @@ Largest:
     long long exponentials[CONFIG_T::n_chan], total = 0;
     #pragma HLS ARRAY_PARTITION variable=exponentials complete
 Sum:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
         #pragma HLS UNROLL
         exponentials[c] = exps[largest - pixel[first + c].to_int()].to_int64();
@@ -66,6 +72,8 @@ Sum:
     }
     int headroom = 32; // leading zeros of the sum as a word of 32 bits
 Headroom:
+    #pragma hls_unroll
+    #pragma unroll
     for (int bit = 0; bit < 32; bit++) {
         #pragma HLS UNROLL
         if ((total >> bit) & 1)
@@ -74,6 +82,8 @@ Headroom:
     const long long scale = one_over_one_plus_x((total << headroom) - (1LL << 31));
     const int exponent = CONFIG_T::sum_bits - headroom + 31 - CONFIG_T::out_bits;
 Scale:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
         #pragma HLS UNROLL
         const long long y = rounding_divide_by_pot(doubling_high_mul(exponentials[c], scale), exponent) + CONFIG_T::lo;
@@ -86,6 +96,8 @@ void softmax_channels(data_T x[CONFIG_T::n_beats * CONFIG_T::n_chan], res_T y[CO
                       const typename CONFIG_T::exps_t exps[CONFIG_T::n_entries]) {
     #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
 Pixels:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS UNROLL
         softmax_of_pixel<CONFIG_T>(x, y, i * CONFIG_T::n_chan, exps);
@@ -96,10 +108,10 @@ template <class data_T, class res_T, class CONFIG_T>
 void softmax_channels(channel<data_T> &x, channel<res_T> &y,
                       const typename CONFIG_T::exps_t exps[CONFIG_T::n_entries]) {
 Pixels:
+    #pragma hls_pipeline_init_interval 1
+    #pragma ii 1
     for (unsigned i = 0; i < CONFIG_T::n_beats; i++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        #pragma hls_pipeline_init_interval 1
-        #pragma ii 1
         const data_T pixel = x.read();
         res_T result;
         softmax_of_pixel<CONFIG_T>(pixel, result, 0, exps);

@@ -25,6 +25,8 @@ struct depthwise_function {
         #pragma HLS INLINE
         typename CONFIG_T::acc_t sum = bias[c];
     Taps:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned k = 0; k < CONFIG_T::kernel_h * CONFIG_T::kernel_w; k++) {
             #pragma HLS UNROLL
             const typename CONFIG_T::value_t x = value_of<CONFIG_T::in_bipolar, typename CONFIG_T::value_t>(window[k][c]);
@@ -41,6 +43,8 @@ struct maximum_function {
         #pragma HLS INLINE
         word_T largest = window[0][c];
     Taps:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned k = 1; k < CONFIG_T::kernel_h * CONFIG_T::kernel_w; k++) {
             #pragma HLS UNROLL
             if (window[k][c] > largest)
@@ -57,6 +61,8 @@ struct sum_function {
         #pragma HLS INLINE
         typename CONFIG_T::acc_t sum = 0;
     Taps:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned k = 0; k < CONFIG_T::kernel_h * CONFIG_T::kernel_w; k++) {
             #pragma HLS UNROLL
             sum += value_of<CONFIG_T::in_bipolar, typename CONFIG_T::value_t>(window[k][c]);
@@ -74,6 +80,8 @@ struct mean_function {
         typedef typename CONFIG_T::acc_t acc_T;
         acc_T sum = 0;
     Taps:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned k = 0; k < CONFIG_T::kernel_h * CONFIG_T::kernel_w; k++) {
             #pragma HLS UNROLL
             sum += value_of<CONFIG_T::in_bipolar, typename CONFIG_T::value_t>(window[k][c]);
@@ -89,17 +97,27 @@ template <class function, class data_T, class res_T, class CONFIG_T, class... ta
 void windowed(const data_T *x, res_T *y, const table_T *...tables) {
     #pragma HLS INLINE
 Rows:
+    #pragma hls_unroll
+    #pragma unroll
     for (unsigned row = 0; row < CONFIG_T::out_height; row++) {
         #pragma HLS UNROLL
     Columns:
+        #pragma hls_unroll
+        #pragma unroll
         for (unsigned column = 0; column < CONFIG_T::out_width; column++) {
             #pragma HLS UNROLL
             data_T window[CONFIG_T::kernel_h * CONFIG_T::kernel_w][CONFIG_T::n_chan];
             #pragma HLS ARRAY_PARTITION variable=window complete dim=0
+            #pragma hls_unroll
+            #pragma unroll
             for (unsigned ky = 0; ky < CONFIG_T::kernel_h; ky++) {
                 #pragma HLS UNROLL
+                #pragma hls_unroll
+                #pragma unroll
                 for (unsigned kx = 0; kx < CONFIG_T::kernel_w; kx++) {
                     #pragma HLS UNROLL
+                    #pragma hls_unroll
+                    #pragma unroll
                     for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
                         #pragma HLS UNROLL
                         const unsigned pixel = (row * CONFIG_T::stride_h + ky) * CONFIG_T::in_width +
@@ -108,6 +126,8 @@ Rows:
                     }
                 }
             }
+            #pragma hls_unroll
+            #pragma unroll
             for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
                 #pragma HLS UNROLL
                 y[(row * CONFIG_T::out_width + column) * CONFIG_T::n_chan + c] =
@@ -134,13 +154,15 @@ Rows:
     for (unsigned row = 0; row < CONFIG_T::in_height; row++) {
         unsigned next_column = CONFIG_T::kernel_w - 1;
     Columns:
+        #pragma hls_pipeline_init_interval 1
+        #pragma ii 1
         for (unsigned column = 0; column < CONFIG_T::in_width; column++) {
             #pragma HLS LOOP_FLATTEN
             #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-            #pragma hls_pipeline_init_interval 1
-            #pragma ii 1
             const data_T pixel = x.read();
         Shift:
+            #pragma hls_unroll
+            #pragma unroll
             for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
                 #pragma HLS UNROLL
                 #pragma hls_unroll
@@ -151,8 +173,6 @@ Rows:
                     #pragma unroll
                     for (unsigned kx = 0; kx + 1 < CONFIG_T::kernel_w; kx++) {
                         #pragma HLS UNROLL
-                        #pragma hls_unroll
-                        #pragma unroll
                         window[ky * CONFIG_T::kernel_w + kx][c] = window[ky * CONFIG_T::kernel_w + kx + 1][c];
                     }
                     const word_T word = ky + 1 < CONFIG_T::kernel_h ? lines[ky][column][c] : pixel[c];
@@ -164,10 +184,10 @@ Rows:
             if (row == next_row && column == next_column) {
                 res_T result;
             Channels:
+                #pragma hls_unroll
+                #pragma unroll
                 for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
                     #pragma HLS UNROLL
-                    #pragma hls_unroll
-                    #pragma unroll
                     result[c] =
                         function::template apply<CONFIG_T, typename res_T::value_type>(window, c, position, tables...);
                 }
@@ -256,19 +276,19 @@ Rows:
     for (unsigned row = 0; row < CONFIG_T::in_height; row++) {
         unsigned kx = 0, block = 0;
     Columns:
+        #pragma hls_pipeline_init_interval 1
+        #pragma ii 1
         for (unsigned column = 0; column < CONFIG_T::in_width; column++) {
             #pragma HLS LOOP_FLATTEN
             #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-            #pragma hls_pipeline_init_interval 1
-            #pragma ii 1
             const data_T pixel = x.read();
             if (block < CONFIG_T::out_width) { // pixels behind the last block are in none
                 res_T result;
             Channels:
+                #pragma hls_unroll
+                #pragma unroll
                 for (unsigned c = 0; c < CONFIG_T::n_chan; c++) {
                     #pragma HLS UNROLL
-                    #pragma hls_unroll
-                    #pragma unroll
                     const acc_T value = value_of<CONFIG_T::in_bipolar, acc_T>(pixel[c]);
                     const acc_T before = kx > 0 ? current[c] : blocks[block][c];
                     const acc_T after = kx == 0 && ky == 0 ? value : step::apply(before, value);

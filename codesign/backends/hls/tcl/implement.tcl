@@ -8,6 +8,10 @@ if {![file isdirectory $rtl]} {
     puts stderr "implement.tcl: there is no $rtl; run C synthesis first"
     exit 1
 }
+set top $project_name
+if {[file exists [file join $rtl ${project_name}_axi.v]]} {
+    set top ${project_name}_axi ;# hls4ml's AXI wrapper around the network, where the flow has one
+}
 create_project -in_memory -part $part
 read_verilog [glob -directory $rtl *.v]
 foreach memory [glob -nocomplain -directory $rtl *.dat] {
@@ -17,7 +21,7 @@ foreach script [glob -nocomplain -directory $rtl *.tcl] {
     source $script
 }
 read_xdc -mode out_of_context [file join $folder constraints.xdc]
-synth_design -top $project_name -part $part -mode out_of_context
+synth_design -top $top -part $part -mode out_of_context
 opt_design
 place_design
 phys_opt_design

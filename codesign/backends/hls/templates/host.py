@@ -1,6 +1,7 @@
 """The network on a PYNQ board: real images in, scores out, and a check of every bit against the golden vectors.
 
-On the board, with network.bit and network.hwh beside this file:
+On the board, beside this file: network.bit and network.hwh (of design.tcl), axi_stream_driver.py, design.json, and for
+the replay tb_data.
 
     python3 host.py                 replays tb_data and compares every word; exit status 0: all equal
     from host import Network
