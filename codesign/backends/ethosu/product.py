@@ -125,23 +125,39 @@ def read_source(directory: Path, graph: Graph) -> Source:
 
 @lru_cache(maxsize=4)
 def source(graph: Graph, family: Family) -> Source:
-    """The exact form of the graph that Vela reads. Raises UnsupportedError, with every layer, when there is none."""
+    """The exact form of the graph that Vela reads, and compiles rightly as far as is known.
+
+    Raises UnsupportedError, with every layer, when there is none.
+    """
+    made = exact_form(graph, family)
+    if made.tflite is not None:
+        found = twins(packed_of(parse_model(made.content), made.layers))
+        return _as_tosa(graph, family, found) if found else made
+    return made
+
+
+def exact_form(graph: Graph, family: Family) -> Source:
+    """`source`, without a look at what Vela does to a .tflite file: for trials, the best of which is audited."""
+    try:
+        exported = export_tflite(graph)
+    except UnsupportedError as refused:
+        return _as_tosa(graph, family, refused.diagnostics)
+    return Source(graph, exported.content, exported.layers, exported)
+
+
+def _as_tosa(graph: Graph, family: Family, refused: Sequence[Diagnostic]) -> Source:
+    """The graph as .tosa. refused: why it is no .tflite file, said as well where this is refused, too."""
     from codesign.export.tosa import export_operators
 
     try:
-        exported = export_tflite(graph)
-        raise_all(UnsupportedError, twins(packed_of(parse_model(exported.content), exported.layers)))
-    except UnsupportedError as refused:
-        try:
-            written = export_operators(graph)
-            raise_all(UnsupportedError, _without_gather(written.operators, family))
-            raise_all(UnsupportedError, twins(Packed(*convolution) for convolution in written.convolutions))
-            layers = tuple(layer for _, layer in written.operators)
-            return Source(graph, written.content, layers, None, refused.diagnostics)
-        except UnsupportedError as error:
-            others = [d for d in refused.diagnostics if d.where not in {e.where for e in error.diagnostics}]
-            raise UnsupportedError(*error.diagnostics, *others) from error
-    return Source(graph, exported.content, exported.layers, exported)
+        written = export_operators(graph)
+        raise_all(UnsupportedError, _without_gather(written.operators, family))
+        raise_all(UnsupportedError, twins(Packed(*convolution) for convolution in written.convolutions))
+    except UnsupportedError as error:
+        others = [d for d in refused if d.where not in {e.where for e in error.diagnostics}]
+        raise UnsupportedError(*error.diagnostics, *others) from error
+    layers = tuple(layer for _, layer in written.operators)
+    return Source(graph, written.content, layers, None, tuple(refused))
 
 
 def _without_gather(operators: Sequence[tuple[str, str]], family: Family) -> list[Diagnostic]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from codesign.backends.base import Progress
 from codesign.backends.ethosu.figures import Figures
 from codesign.backends.ethosu.layers import LayerTable, layer_table
-from codesign.backends.ethosu.product import Source, source
+from codesign.backends.ethosu.product import Source, exact_form, source
 from codesign.backends.ethosu.rewrites import REWRITES, apply_rewrites
 from codesign.backends.ethosu.vela import Compiled, Family, Options, System, compile_models
 from codesign.errors import ToolError, UnsupportedError
@@ -94,7 +94,7 @@ class Trials:
         """The rewritten graph as Vela takes it, in the format of the graph as it is; or why it cannot be."""
         if steps not in self._models:
             try:
-                made = source(apply_rewrites(self.graph, steps), self._family)
+                made = exact_form(apply_rewrites(self.graph, steps), self._family)
                 if steps and made.tflite is None and self._is_tflite:
                     raise UnsupportedError(*made.inexact)
                 self._models[steps] = made
