@@ -62,13 +62,10 @@ def shared(w: Writer) -> list[int]:
     return [pair(w, "MUL", x, y), pair(w, "MUL", x, z, scale=0.2), quantize(w, x, 0.02), quantize(w, x, 0.3)]
 
 
-def two_means(w: Writer) -> list[int]:
-    x = w.input((1, 4, 6, 4), 0.05, 3)
-    return [
-        mean(w, x, (1, 1, 1, 4), (1, 2)),
-        mean(w, x, (1, 4), (1, 2), 0.03, keep=False),
-        mean(w, x, (1, 1, 6, 4), [1]),
-    ]
+def four_means(w: Writer, zero: int) -> list[int]:
+    x = w.input((1, 4, 6, 4), 0.05, zero)
+    means = [mean(w, x, (1, 1, 1, 4), (1, 2), scale) for scale in (0.02, 0.03)]
+    return means + [mean(w, x, (1, 1, 6, 4), [1], scale) for scale in (0.02, 0.03)]
 
 
 def one_meaning_of_two(w: Writer) -> list[int]:
@@ -99,7 +96,9 @@ MODELS: dict[str, tuple[Callable[[Writer], list[int]], list[str]]] = {
     "one_meaning_of_two": (one_meaning_of_two, ["RELU", "QUANTIZE", "MUL"]),
     "reshaped_factor": (reshaped_factor, ["RESHAPE", "MUL", "MUL"]),
     "sliced_mean": (sliced_mean, ["STRIDED_SLICE", "MEAN"]),
-    "two_means": (two_means, ["MEAN", "MEAN", "MEAN"]),
+    "means": (lambda w: four_means(w, 3), ["MEAN"] * 4),
+    "means_of_zero": (lambda w: four_means(w, 0), ["MEAN"] * 4),
+    "mean_without_axes": (lambda w: [mean(w, w.input(IMAGE, 0.05, 3), (1, 4), (1, 2), keep=False)], ["MEAN"]),
     "twice": (lambda w: resized(w, (8, 8)), ["RESIZE_NEAREST_NEIGHBOR"]),
     "wider": (lambda w: resized(w, (4, 12), halfPixelCenters=True), ["RESIZE_NEAREST_NEIGHBOR"]),
     "corners": (lambda w: resized(w, (7, 10), alignCorners=True), ["RESIZE_NEAREST_NEIGHBOR"]),

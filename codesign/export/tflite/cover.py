@@ -191,11 +191,13 @@ def _is_tensor(graph: Graph, name: str, behind: Sequence[Node]) -> bool:
 
 
 def _is_inside(graph: Graph, node: Node) -> bool:
-    """Whether every reader computes a shared value itself: x + c, which kernels do with their inputs."""
+    """Whether every reader computes a shared value itself: x + c and sums of windows, which are cheap."""
     if not _is_unseen(graph, node):
         return False
     if isinstance(node.op, Reshape):
         return graph.is_computed(node.inputs[0]) and _is_inside(graph, graph.node(node.inputs[0]))
+    if isinstance(node.op, AvgPool2d):
+        return not node.op.mean and graph.type(node.name).dtype.bits > 8
     if not isinstance(node.op, Requant) or constants(graph, node) != ([1], [0]):
         return False
     return graph.type(node.name).dtype.bits > 8 or _is_tensor(graph, node.inputs[0], ())
