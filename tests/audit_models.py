@@ -151,6 +151,22 @@ def _pad(n: _Net, x: int) -> int:
     return n.conv(y, (1, 15, 14, 24), 8, 3, 2, _VALID)[0]
 
 
+def _padded(n: _Net, x: int) -> int:
+    """A PAD that the NPU's own padding can replace."""
+    y = n.w.tensor((1, 14, 12, 24), 0.05, -7)
+    n.w.op("PAD", [x, n.w.ints([[0, 0], [1, 1], [1, 1], [0, 0]])], [y], "PadOptions")
+    return y
+
+
+def _padded_mean(n: _Net, x: int) -> int:
+    return n.mean(_padded(n, x), 24, 3)
+
+
+def _padded_large_stride(n: _Net, x: int) -> int:
+    y, shape = n.conv(_padded(n, x), (1, 14, 12, 24), 24, 3, 4, _VALID, depthwise=True)
+    return n.conv(y, shape, 8, 1)[0]
+
+
 def _resize(n: _Net, x: int) -> int:
     y = n.w.tensor((1, 24, 20, 24), 0.05, -7)
     n.w.op("RESIZE_NEAREST_NEIGHBOR", [x, n.w.ints([24, 20])], [y], "ResizeNearestNeighborOptions")
@@ -237,6 +253,8 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "concat": _single(_concat),
     "split": _single(_split),
     "pad": _single(_pad),
+    "padded_mean": _single(_padded_mean),
+    "padded_large_stride": _single(_padded_large_stride),
     "resize": _single(_resize),
     "slice": _single(_slice),
     "left_to_the_cpu": _left_to_the_cpu,
