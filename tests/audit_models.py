@@ -194,6 +194,13 @@ def _large_pool(n: _Net, x: int) -> int:
     return n.pool("MAX_POOL_2D", y, (1, 3, 2, 8), 5, 5, _SAME)
 
 
+def _average_relu() -> bytes:
+    """Few channels, for which Vela makes the RELU an operation of its own."""
+    n = _Net()
+    shape = 1, 8, 8, 6
+    return n.w.model(n.pool("AVERAGE_POOL_2D", n.input(shape), shape, 3, 1, _SAME, _RELU))
+
+
 def _int16() -> bytes:
     n = _Net()
     x = n.w.input(_INPUT, 0.001, 0, kind="int16")
@@ -232,6 +239,7 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "depthwise": _single(lambda n, x: n.conv(x, _INPUT, 24, 5, 2, depthwise=True)[0]),
     "int16": _int16,
     "average": _single(lambda n, x: n.pool("AVERAGE_POOL_2D", x, (1, 4, 3, 24), 3, 3, _VALID)),
+    "average_relu": _average_relu,
     "average_same": _single(lambda n, x: n.pool("AVERAGE_POOL_2D", x, (1, 6, 5, 24), 3, 2, _SAME)),
     "maximum": _single(lambda n, x: n.pool("MAX_POOL_2D", x, (1, 6, 5, 24), 3, 2, _SAME, _RELU)),
     "mean": _single(lambda n, x: n.mean(x, 24, 3)),

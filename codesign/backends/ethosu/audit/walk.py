@@ -56,6 +56,7 @@ class _Database:
     rewritten  operators that are computed by operations of several kinds
     copies     offsets of operations that only move values
     apart      operators whose fused RELU is an operation of its own
+    limiting   offsets of such operations, and of RELUs that the model has
     last       the offset of the last operation that ends with an operator: the one that computes its result
     """
 
@@ -84,6 +85,7 @@ class _Database:
         several = {k: found for k, found in compiled_as.items() if len(found) > 1}
         self.apart = {k for k, found in several.items() if len({name for name in found if name[:4] != "Relu"}) == 1}
         self.rewritten = set(several) - self.apart
+        self.limiting = {offset for offset, operation in queue.items() if names[operation][:4] == "Relu"}
         self.last = {operators[-1]: offset for offset, operators in sorted(self.operators.items()) if operators}
 
 
@@ -192,7 +194,8 @@ class _Walk:
             if op.offset in self.database.copies and not op.moved:
                 audit_copy(step)
             else:
-                _dispatch(step, operators[0] in self.database.rewritten)
+                limiting = step.apart and op.offset in self.database.limiting
+                _dispatch(step, operators[0] in self.database.rewritten, limiting)
         except Found as found:
             step.findings.append((found.verdict, found.text))
             step.write_rest(self.database.last[operators[-1]] == op.offset)
@@ -245,8 +248,8 @@ class _Walk:
         return Verdict.OPEN, ("left to the CPU",)
 
 
-def _dispatch(step: Step, rewritten: bool) -> None:
-    """Compare an operation as its first operator demands."""
+def _dispatch(step: Step, rewritten: bool, limiting: bool) -> None:
+    """Compare an operation as its first operator demands; limiting: it is the activation that is fused to it alone."""
     name = step.golden.operator(step.operators[0]).name
     if step.op.moved:
         raise Found(Verdict.OPEN, "a result that is transposed or reversed on its way to memory")
@@ -254,7 +257,7 @@ def _dispatch(step: Step, rewritten: bool) -> None:
         raise Found(Verdict.OPEN, f"{name} in operations of several kinds")
     if step.op.accumulates:
         audit_part(step)
-    elif name in _CONVOLUTIONS and step.apart and step.op.kind is Kind.POOLING:
+    elif name in (*_CONVOLUTIONS, *_POOLS) and limiting and step.op.kind is Kind.POOLING:
         audit_limits(step)
     elif name in _CONVOLUTIONS and step.op.kind in (Kind.CONVOLUTION, Kind.DEPTHWISE):
         audit_convolution(step)
