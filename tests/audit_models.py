@@ -167,6 +167,23 @@ def _padded_large_stride(n: _Net, x: int) -> int:
     return n.conv(y, shape, 8, 1)[0]
 
 
+def _pad_in_window(n: _Net, x: int) -> int:
+    return n.conv(_padded(n, x), (1, 14, 12, 24), 8, 3, 2, _VALID)[0]
+
+
+def _narrowed() -> bytes:
+    """A convolution of int16, and a QUANTIZE that only limits its results."""
+    w, rng = Writer(), np.random.default_rng(1)
+    x = w.input((1, 6, 5, 4), 1.0, 0, kind="int16")
+    weight = w.tensor((1, 1, 1, 4), rng.uniform(0.001, 0.01, 4), data=rng.integers(-127, 128, (1, 1, 1, 4)), axis=3)
+    bias = w.tensor((4,), None, kind="int64", data=rng.integers(-5000, 5000, 4))
+    wide, y = w.tensor((1, 6, 5, 4), 1.0, 0, kind="int16"), w.tensor((1, 6, 5, 4), 1.0, 5)
+    options = {"strideW": 1, "strideH": 1, "depthMultiplier": 1, "dilationWFactor": 1, "dilationHFactor": 1}
+    w.op("DEPTHWISE_CONV_2D", [x, weight, bias], [wide], "DepthwiseConv2DOptions", **options)
+    w.op("QUANTIZE", [wide], [y])
+    return w.model(y)
+
+
 def _resize(n: _Net, x: int) -> int:
     y = n.w.tensor((1, 24, 20, 24), 0.05, -7)
     n.w.op("RESIZE_NEAREST_NEIGHBOR", [x, n.w.ints([24, 20])], [y], "ResizeNearestNeighborOptions")
@@ -263,6 +280,8 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "pad": _single(_pad),
     "padded_mean": _single(_padded_mean),
     "padded_large_stride": _single(_padded_large_stride),
+    "pad_in_window": _single(_pad_in_window),
+    "narrowed": _narrowed,
     "resize": _single(_resize),
     "slice": _single(_slice),
     "left_to_the_cpu": _left_to_the_cpu,

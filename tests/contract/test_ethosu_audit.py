@@ -147,6 +147,24 @@ def test_a_relu_of_its_own_limits_what_its_convolution_computed(folder: Path) ->
     assert "32 of 256 values are limited in another way" in str(damage.command("ACTIVATION_MIN", 5, last).differences)
 
 
+def test_a_quantize_that_is_fused_limits_as_it_says(folder: Path) -> None:
+    damage = Damage(written(folder, "narrowed"))
+    (found,) = audited(written(folder, "narrowed"), "ethos-u55-128")
+    (row,) = found.rows
+    assert (row.operator, row.verdict) == ("DEPTHWISE_CONV_2D + QUANTIZE", Verdict.PROVED)
+    text = "results are not what the QUANTIZE behind makes of them"
+    assert text in str(damage.command("OFM_ZERO_POINT", 1).differences)
+    assert damage.command("ACTIVATION_MAX", 5).differs
+
+
+def test_padding_stands_for_a_pad_of_the_zero_point_alone(folder: Path) -> None:
+    damage = Damage(written(folder, "pad_in_window"))
+    (found,) = audited(written(folder, "pad_in_window"), "ethos-u55-128")
+    assert not found.differs
+    for command in ("IFM_PAD_TOP", "IFM_PAD_LEFT", "IFM_PAD_RIGHT", "IFM_PAD_BOTTOM", "IFM_ZERO_POINT"):
+        assert damage.command(command, 0).differs, command
+
+
 # -- damage ----------------------------------------------------------------------------------------------------------
 
 

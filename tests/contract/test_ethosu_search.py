@@ -88,7 +88,7 @@ def test_better_than_velas_default_on_mlperf_tiny(name: str, system: System, mos
     assert plan.default.figures.latency_cycles <= users.latency_cycles
     content = replayed(graph, plan)
     inputs = feeds(graph, 2, seed=1)
-    exported = plan.chosen.exported
+    exported = plan.chosen.source.tflite
     stored = [feed.astype(np.int8) for feed in exported.feeds(inputs)]
     found = reference(content, *stored)[graph.outputs[0].name]
     np.testing.assert_array_equal(exported.results([found])[0], graph.evaluate(*inputs)[0])

@@ -76,10 +76,20 @@ def limited_sum(b: GraphBuilder) -> str:
     return b.requant(b.node(Add(), shifted, x), [1 << 30], [50], I8, name="sum")
 
 
+def joined(b: GraphBuilder) -> str:
+    x = b.input((8,), I8)
+    return b.node(Add(), x, b.dense(x, np.full((8, 8), 127), name="fc"), name="both")
+
+
 REFUSED: dict[str, tuple[Callable[[GraphBuilder], str], str]] = {
     "wide": (
         wide,
         "hidden: hidden of type i18 between two layers; allowed: at most 8 bits, or 16 signed bits; "
+        "try: a quantiser behind the layer that computes it",
+    ),
+    "joined": (
+        joined,
+        "fc: fc of type i18 between two layers; allowed: at most 8 bits, or 16 signed bits; "
         "try: a quantiser behind the layer that computes it",
     ),
     "uneven": (

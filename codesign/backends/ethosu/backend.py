@@ -72,11 +72,9 @@ class EthosuBackend:
         self, graph: Graph, target: Target, objective: Objective | None, requirements: Sequence[Requirement],
         progress: Progress,
     ) -> EthosuSchedule:  # fmt: skip
-        """The best schedule that Vela's estimates find; see search.py. A .tosa file is left as it is."""
+        """The best schedule that Vela's estimates find; see search.py."""
         system = _system(target)
         raise_all(UnsupportedError, _refused(graph, system.family))
-        if source(graph, system.family).tflite is None:
-            return EthosuSchedule(system.memory_mode)
         plan = search(graph, system.memory_modes(), objective, requirements, target.limits, progress)
         return plan.chosen.schedule
 

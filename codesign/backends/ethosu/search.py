@@ -62,7 +62,7 @@ def search(
     as it is: ToolError, UnsupportedError.
     """
     demands = bounds(requirements, limits or {})
-    trials = Trials(graph, _WORK_MS, _LEAST_TRIALS, progress)
+    trials = Trials(graph, systems[0].family, _WORK_MS, _LEAST_TRIALS, progress)
     search = _Search(trials, objective, demands)
     default = search.start(systems[0])
     search.climb(systems[0])

@@ -73,6 +73,12 @@ class Step:
         return tuple(self.golden.operator(k).outputs[0] for k in self.operators[1:-1])
 
     @property
+    def narrows(self) -> bool:
+        """Whether a QUANTIZE is fused behind, without a table."""
+        behind = self.golden.operator(self.operators[-1]).name if len(self.operators) > 1 else ""
+        return behind == "QUANTIZE" and self.op.activation.table is None
+
+    @property
     def divides(self) -> bool:
         """Whether the operation is an average whose divisor is no register: U85's, of more than a pixel."""
         kernel = self.op.kernel

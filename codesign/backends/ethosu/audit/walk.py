@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from codesign.backends.ethosu.audit.arena import Arena
 from codesign.backends.ethosu.audit.arithmetic import Unknown
 from codesign.backends.ethosu.audit.convolution import audit_convolution, audit_limits
@@ -178,6 +180,19 @@ class _Walk:
         after = [o for o in sorted(self.database.operators) if o > offset and self.database.operators[o]]
         return self.golden.where(self.database.operators[after[0]][0]) if after else "behind the last layer"
 
+    def _with_quantize(self, op: Operation, operators: tuple[int, ...]) -> tuple[int, ...]:
+        """The operators of an operation, and a QUANTIZE behind that Vela fused without a word in its database."""
+        database, tensor = self.database, self.golden.operator(operators[-1]).outputs[0]
+        readers = [k for k, other in enumerate(self.golden.model.operators) if tensor in other.inputs]
+        same = op.ofm.bytes == np.dtype(self.golden.model.tensors[tensor].kind).itemsize
+        if same or len(readers) != 1 or tensor in self.golden.model.outputs:
+            return operators
+        listed = any(readers[0] in others for others in database.operators.values())
+        if listed or self.golden.operator(readers[0]).name != "QUANTIZE":
+            return operators
+        database.last[readers[0]] = database.last[operators[-1]]
+        return (*operators, readers[0])
+
     def _operation(self, op: Operation, device: Device, flow: Flow) -> None:
         operators = self.database.operators.get(op.offset, ())
         if not operators:
@@ -185,6 +200,7 @@ class _Walk:
             found = ("an operation that the compiler's database names no operator for",)
             self.rows.append(Row(self._next_layer(op.offset), "", op.kind.value, op.offset, Verdict.OPEN, found))
             return
+        operators = self._with_quantize(op, operators)
         step = Step(op, operators, self.golden, flow, device, self.covered, self.channels, self.parts)
         step.apart = operators[0] in self.database.apart
         self._follow_sums(step)
