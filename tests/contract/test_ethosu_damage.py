@@ -178,6 +178,11 @@ def test_a_part_that_is_written_is_not_established(folder: Path) -> None:
     )
 
 
+def test_tiles_of_3x1_are_not_established(folder: Path) -> None:
+    found = Damage(written(folder, "convolution"), "ethos-u85-256").command("IFM_PRECISION", 14)
+    assert found.reasons == (("tiles of 3x1, whose order is not known", 1),)
+
+
 def test_sums_that_stay_inside_at_the_end(folder: Path) -> None:
     damage = Damage(written(folder, "large_pool"), "ethos-u85-256")
     last = sum(c.name == "ACC_FORMAT" for c in damage.commands) - 1

@@ -22,7 +22,7 @@ from codesign.backends.ethosu.audit.softmax import audit_softmax
 from codesign.backends.ethosu.audit.step import Found, Parts, Step
 from codesign.backends.ethosu.stream import Device, StreamError, events, read_payload
 from codesign.backends.ethosu.stream.memory import Memory
-from codesign.backends.ethosu.stream.operations import Copy, Kind, Operation, Storage
+from codesign.backends.ethosu.stream.operations import Copy, FeatureMap, Kind, Operation, Storage
 from codesign.backends.ethosu.vela import Compiled
 from codesign.frontend.imported import Imported
 from codesign.frontend.tflite.schema import Model
@@ -110,8 +110,8 @@ class _Walk:
     covered: dict[int, IntArray] = field(default_factory=dict)
     channels: dict[tuple[int, int], int] = field(default_factory=dict)
     parts: dict[int, Parts] = field(default_factory=dict)
-    inside: tuple[int, tuple[int, int, int]] | None = None
-    """The tensor and the shape whose sums the operation before left in the NPU."""
+    inside: tuple[int | None, tuple[int, int, int]] | None = None
+    """The tensor (None: not known) and the shape whose sums the operation before left in the NPU."""
     by_layer: dict[int, list[Row]] = field(default_factory=dict)
 
     def run(self, made: Executable, databases: Mapping[Program, _Database]) -> None:
@@ -149,7 +149,7 @@ class _Walk:
             self.program.append((Verdict.DIFFERS, f"{self._next_layer(done)}: {error}"))
             arena.forget()
             return
-        if self.inside is not None:
+        if self.inside is not None and self.inside[0] is not None:
             name = self.golden.model.tensors[self.inside[0]].where
             self.program.append((Verdict.DIFFERS, f"{name}: sums stay inside the NPU when its command stream ends"))
 
@@ -158,7 +158,7 @@ class _Walk:
         op, before = step.op, self.inside
         if op.sums.start == 1 and before is None:
             step.differs("it adds to sums that no operation before it left")
-        elif op.sums.start == 1 and before != (step.result, op.ofm.shape):
+        elif op.sums.start == 1 and before not in ((step.result, op.ofm.shape), (None, op.ofm.shape)):
             step.differs("it adds to sums of another layer, or of another shape")
         elif op.sums.start != 1 and before is not None:
             step.differs("it drops the sums that the operation before it left")
@@ -197,6 +197,7 @@ class _Walk:
         operators = self.database.operators.get(op.offset, ())
         if not operators:
             flow.memory.write(op.ofm, flow.fresh(op.ofm.shape), op.offset)
+            self.inside = (None, op.ofm.shape) if op.sums.stay else None
             found = ("an operation that the compiler's database names no operator for",)
             self.rows.append(Row(self._next_layer(op.offset), "", op.kind.value, op.offset, Verdict.OPEN, found))
             return
@@ -206,7 +207,10 @@ class _Walk:
         self._follow_sums(step)
         if op.activation.table is None and op.activation.function:
             step.differs("an activation function of the NPU's own")
+        maps = [fm for fm in (op.ifm, op.ifm2, op.ofm) if isinstance(fm, FeatureMap)]
         try:
+            if any(fm.storage is Storage.MEMORY_3X1 for fm in maps):
+                raise Found(Verdict.OPEN, "tiles of 3x1, whose order is not known")
             if op.offset in self.database.copies and not op.moved:
                 audit_copy(step)
             else:
