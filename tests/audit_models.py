@@ -151,11 +151,24 @@ def _pad(n: _Net, x: int) -> int:
     return n.conv(y, (1, 15, 14, 24), 8, 3, 2, _VALID)[0]
 
 
-def _pad_in_window(n: _Net, x: int) -> int:
-    """The NPU's own padding replaces this PAD."""
+def _padded(n: _Net, x: int) -> int:
+    """A PAD that the NPU's own padding can replace."""
     y = n.w.tensor((1, 14, 12, 24), 0.05, -7)
     n.w.op("PAD", [x, n.w.ints([[0, 0], [1, 1], [1, 1], [0, 0]])], [y], "PadOptions")
-    return n.conv(y, (1, 14, 12, 24), 8, 3, 2, _VALID)[0]
+    return y
+
+
+def _padded_mean(n: _Net, x: int) -> int:
+    return n.mean(_padded(n, x), 24, 3)
+
+
+def _padded_large_stride(n: _Net, x: int) -> int:
+    y, shape = n.conv(_padded(n, x), (1, 14, 12, 24), 24, 3, 4, _VALID, depthwise=True)
+    return n.conv(y, shape, 8, 1)[0]
+
+
+def _pad_in_window(n: _Net, x: int) -> int:
+    return n.conv(_padded(n, x), (1, 14, 12, 24), 8, 3, 2, _VALID)[0]
 
 
 def _narrowed() -> bytes:
@@ -198,6 +211,13 @@ def _large_pool(n: _Net, x: int) -> int:
     return n.pool("MAX_POOL_2D", y, (1, 3, 2, 8), 5, 5, _SAME)
 
 
+def _average_relu() -> bytes:
+    """Few channels, for which Vela makes the RELU an operation of its own."""
+    n = _Net()
+    shape = 1, 8, 8, 6
+    return n.w.model(n.pool("AVERAGE_POOL_2D", n.input(shape), shape, 3, 1, _SAME, _RELU))
+
+
 def _int16() -> bytes:
     n = _Net()
     x = n.w.input(_INPUT, 0.001, 0, kind="int16")
@@ -236,6 +256,7 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "depthwise": _single(lambda n, x: n.conv(x, _INPUT, 24, 5, 2, depthwise=True)[0]),
     "int16": _int16,
     "average": _single(lambda n, x: n.pool("AVERAGE_POOL_2D", x, (1, 4, 3, 24), 3, 3, _VALID)),
+    "average_relu": _average_relu,
     "average_same": _single(lambda n, x: n.pool("AVERAGE_POOL_2D", x, (1, 6, 5, 24), 3, 2, _SAME)),
     "maximum": _single(lambda n, x: n.pool("MAX_POOL_2D", x, (1, 6, 5, 24), 3, 2, _SAME, _RELU)),
     "mean": _single(lambda n, x: n.mean(x, 24, 3)),
@@ -257,6 +278,8 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "concat": _single(_concat),
     "split": _single(_split),
     "pad": _single(_pad),
+    "padded_mean": _single(_padded_mean),
+    "padded_large_stride": _single(_padded_large_stride),
     "pad_in_window": _single(_pad_in_window),
     "narrowed": _narrowed,
     "resize": _single(_resize),

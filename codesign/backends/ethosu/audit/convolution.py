@@ -217,8 +217,8 @@ def _compare_narrowed(step: Step, golden: Convolution) -> None:
 
 
 def audit_limits(step: Step) -> None:
-    """Compare the operation that limits what a convolution before it computed."""
-    golden = step.golden.convolution(step.result)
+    """Compare the operation that limits what a convolution or a pooling before it computed."""
+    golden = step.golden.convolution(step.result) or step.golden.pool(step.result)
     kernel = step.op.kernel
     if golden is None or kernel is None or (kernel.height, kernel.width) != (1, 1) or step.op.ifm.bits != 8:
         raise Found(Verdict.OPEN, "an activation of its own that is no clamp of 8 bits")
@@ -228,7 +228,7 @@ def audit_limits(step: Step) -> None:
     labels = step.flow.unlimited(step.result)
     positions = step.read(step.op.ifm) - labels[0]
     if positions.shape != step.op.ofm.shape or int(positions.min()) < 0 or int(positions.max()) >= len(labels):
-        raise Found(Verdict.DIFFERS, "what it reads is not what its convolution computed")
+        raise Found(Verdict.DIFFERS, "what it reads is not what its convolution or pooling computed")
     step.write(positions)
     domain = np.arange(-128, 128)
     found = finished(step.op, scaled(domain - step.op.ifm.zero_point, step.op.scale), step.table())

@@ -6,6 +6,7 @@ import numpy as np
 
 from codesign.backends.ethosu.audit.arithmetic import elementwise, finished, scaled
 from codesign.backends.ethosu.audit.convolution import read_weights
+from codesign.backends.ethosu.audit.flow import NUMBER
 from codesign.backends.ethosu.audit.result import Verdict
 from codesign.backends.ethosu.audit.step import Found, Step
 from codesign.backends.ethosu.stream.operations import Elementwise, FeatureMap, Kind, Scale
@@ -41,11 +42,15 @@ def _sum(step: Step, tensor: int, count: int, sums: IntArray) -> None:
     whole = (kernel.height, kernel.width) == (height, width)
     if op.ifm.bits != 8 or op.ofm.bits != 32 or count != height * width or not whole:
         raise Found(Verdict.OPEN, "a mean of parts of an image, or of more than 8 bits")
-    step.expect("padding", op.padding, (0, 0, 0, 0))
+    step.expect("upscaling", op.upscale, 0)
     step.expect_type("input", op.ifm, tensor)
     step.expect_strides(op.ofm)
-    corner, depth = step.flow.box(step.read(op.ifm), tensor), op.ofm.shape[2]
-    if corner is None or op.ifm.shape != (height, width, depth):
+    # Padding of the NPU's own stands for a PAD with the number at the zero point.
+    top, left, bottom, right = op.padding
+    around = (top, bottom), (left, right), (0, 0)
+    read = np.pad(step.read(op.ifm), around, constant_values=NUMBER + op.ifm.zero_point)
+    corner, depth = step.flow.box(read, tensor), op.ofm.shape[2]
+    if corner is None or read.shape != (height, width, depth):
         raise Found(Verdict.DIFFERS, "what it reads is not the image whose mean it is")
     channels = range(corner[2], corner[2] + depth)
     step.flow.memory.write(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from codesign.backends.ethosu.audit.convolution import compare_records, compare_result, read_weights
-from codesign.backends.ethosu.audit.flow import OPEN
+from codesign.backends.ethosu.audit.flow import NUMBER, OPEN
 from codesign.backends.ethosu.audit.golden import Convolution, Pool
 from codesign.backends.ethosu.audit.pooling import compare_values
 from codesign.backends.ethosu.audit.result import Verdict
@@ -21,9 +21,6 @@ from codesign.backends.ethosu.stream.operations import Kernel, Kind, Pooling, St
 from codesign.ir.ops import MaxPool2d
 from codesign.ir.ops.base import Padding
 from codesign.ir.types import IntArray
-
-_PAD = OPEN
-"""Stands for what pads an image: no label that is read is this one."""
 
 
 def audit_part(step: Step) -> None:
@@ -54,7 +51,7 @@ def audit_part(step: Step) -> None:
             f"{taps.shape[0] * taps.shape[1]} of the taps of the window{_WEIGHTS[op.kind]}, padding, elements read"
         )
         return
-    left = [tap for tap in np.argwhere(before.count == 0).tolist() if (_golden_view(step, golden, tap) != _PAD).any()]
+    left = [tap for tap in np.argwhere(before.count == 0).tolist() if not _is_padding(step, golden, tap)]
     if left:
         step.differs(f"{len(left)} taps of the window are in no part")
     if isinstance(golden, Pool):
@@ -94,7 +91,14 @@ def _taps(step: Step, golden: Convolution | Pool, count: IntArray) -> IntArray:
         raise Found(Verdict.DIFFERS, f"{labels.shape[2]} channels of its input instead of {op.ofm.shape[2]}")
     found = np.zeros((kernel.height, kernel.width, 2), dtype=np.int64)
     for tap in np.ndindex(kernel.height, kernel.width):
-        view = _view(labels, op.padding, op.ofm.shape, (kernel.stride_y, kernel.stride_x), _moved(kernel, tap))
+        view = _view(
+            labels,
+            _padding(step, golden),
+            op.padding,
+            op.ofm.shape,
+            (kernel.stride_y, kernel.stride_x),
+            _moved(kernel, tap),
+        )
         places = [place for place in np.argwhere(count == 0).tolist() if _same(view, _golden_view(step, golden, place))]
         if len(places) > 1:
             raise Found(Verdict.OPEN, "a part of a window that reads nothing but padding")
@@ -117,15 +121,32 @@ def _golden_view(step: Step, golden: Convolution | Pool, tap: list[int]) -> IntA
     labels, dilation = step.flow.labels(tensor), golden.op.dilation if isinstance(golden, Convolution) else (1, 1)
     start = tap[0] * dilation[0], tap[1] * dilation[1]
     whole = labels.reshape(image(labels.shape))
-    return _view(whole, golden.op.padding, step.op.ofm.shape, golden.op.stride, start)
+    return _view(whole, _padding(step, golden), golden.op.padding, step.op.ofm.shape, golden.op.stride, start)
+
+
+def _padding(step: Step, golden: Convolution | Pool) -> int:
+    """The label of what pads an image: of a convolution the number at its zero point, as a PAD that it replaces writes.
+
+    A maximum leaves out what pads: no label that is read is this one.
+    """
+    return NUMBER + step.op.ifm.zero_point if isinstance(golden, Convolution) else OPEN
+
+
+def _is_padding(step: Step, golden: Convolution | Pool, tap: list[int]) -> bool:
+    return bool((_golden_view(step, golden, tap) == _padding(step, golden)).all())
 
 
 def _view(
-    labels: IntArray, padding: Padding, shape: tuple[int, int, int], stride: tuple[int, int], start: tuple[int, int]
+    labels: IntArray,
+    pad: int,
+    padding: Padding,
+    shape: tuple[int, int, int],
+    stride: tuple[int, int],
+    start: tuple[int, int],
 ) -> IntArray:
-    """The labels from `start` on, a stride apart, as many as there are pixels in the result; _PAD around the image."""
+    """The labels from `start` on, a stride apart, as many as there are pixels in the result; `pad` around the image."""
     top, left, bottom, right = padding
-    around = np.pad(labels, ((top, bottom), (left, right), (0, 0)), constant_values=_PAD)
+    around = np.pad(labels, ((top, bottom), (left, right), (0, 0)), constant_values=pad)
     ends = (s + (n - 1) * step + 1 for s, n, step in zip(start, shape, stride, strict=False))
     rows, columns = (slice(s, end, step) for s, end, step in zip(start, ends, stride, strict=True))
     return around[rows, columns]

@@ -22,7 +22,7 @@ from codesign.backends.ethosu.audit.softmax import audit_softmax
 from codesign.backends.ethosu.audit.step import Found, Parts, Step
 from codesign.backends.ethosu.stream import Device, StreamError, events, read_payload
 from codesign.backends.ethosu.stream.memory import Memory
-from codesign.backends.ethosu.stream.operations import Copy, Kind, Operation, Storage
+from codesign.backends.ethosu.stream.operations import Copy, FeatureMap, Kind, Operation, Storage
 from codesign.backends.ethosu.vela import Compiled
 from codesign.frontend.imported import Imported
 from codesign.frontend.tflite.schema import Model
@@ -58,6 +58,7 @@ class _Database:
     rewritten  operators that are computed by operations of several kinds
     copies     offsets of operations that only move values
     apart      operators whose fused RELU is an operation of its own
+    limiting   offsets of such operations, and of RELUs that the model has
     last       the offset of the last operation that ends with an operator: the one that computes its result
     """
 
@@ -86,6 +87,7 @@ class _Database:
         several = {k: found for k, found in compiled_as.items() if len(found) > 1}
         self.apart = {k for k, found in several.items() if len({name for name in found if name[:4] != "Relu"}) == 1}
         self.rewritten = set(several) - self.apart
+        self.limiting = {offset for offset, operation in queue.items() if names[operation][:4] == "Relu"}
         self.last = {operators[-1]: offset for offset, operators in sorted(self.operators.items()) if operators}
 
 
@@ -108,8 +110,8 @@ class _Walk:
     covered: dict[int, IntArray] = field(default_factory=dict)
     channels: dict[tuple[int, int], int] = field(default_factory=dict)
     parts: dict[int, Parts] = field(default_factory=dict)
-    inside: tuple[int, tuple[int, int, int]] | None = None
-    """The tensor and the shape whose sums the operation before left in the NPU."""
+    inside: tuple[int | None, tuple[int, int, int]] | None = None
+    """The tensor (None: not known) and the shape whose sums the operation before left in the NPU."""
     by_layer: dict[int, list[Row]] = field(default_factory=dict)
 
     def run(self, made: Executable, databases: Mapping[Program, _Database]) -> None:
@@ -147,7 +149,7 @@ class _Walk:
             self.program.append((Verdict.DIFFERS, f"{self._next_layer(done)}: {error}"))
             arena.forget()
             return
-        if self.inside is not None:
+        if self.inside is not None and self.inside[0] is not None:
             name = self.golden.model.tensors[self.inside[0]].where
             self.program.append((Verdict.DIFFERS, f"{name}: sums stay inside the NPU when its command stream ends"))
 
@@ -156,7 +158,7 @@ class _Walk:
         op, before = step.op, self.inside
         if op.sums.start == 1 and before is None:
             step.differs("it adds to sums that no operation before it left")
-        elif op.sums.start == 1 and before != (step.result, op.ofm.shape):
+        elif op.sums.start == 1 and before not in ((step.result, op.ofm.shape), (None, op.ofm.shape)):
             step.differs("it adds to sums of another layer, or of another shape")
         elif op.sums.start != 1 and before is not None:
             step.differs("it drops the sums that the operation before it left")
@@ -195,6 +197,7 @@ class _Walk:
         operators = self.database.operators.get(op.offset, ())
         if not operators:
             flow.memory.write(op.ofm, flow.fresh(op.ofm.shape), op.offset)
+            self.inside = (None, op.ofm.shape) if op.sums.stay else None
             found = ("an operation that the compiler's database names no operator for",)
             self.rows.append(Row(self._next_layer(op.offset), "", op.kind.value, op.offset, Verdict.OPEN, found))
             return
@@ -204,11 +207,15 @@ class _Walk:
         self._follow_sums(step)
         if op.activation.table is None and op.activation.function:
             step.differs("an activation function of the NPU's own")
+        maps = [fm for fm in (op.ifm, op.ifm2, op.ofm) if isinstance(fm, FeatureMap)]
         try:
+            if any(fm.storage is Storage.MEMORY_3X1 for fm in maps):
+                raise Found(Verdict.OPEN, "tiles of 3x1, whose order is not known")
             if op.offset in self.database.copies and not op.moved:
                 audit_copy(step)
             else:
-                _dispatch(step, operators[0] in self.database.rewritten)
+                limiting = step.apart and op.offset in self.database.limiting
+                _dispatch(step, operators[0] in self.database.rewritten, limiting)
         except Found as found:
             step.findings.append((found.verdict, found.text))
             step.write_rest(self.database.last[operators[-1]] == op.offset)
@@ -261,8 +268,8 @@ class _Walk:
         return Verdict.OPEN, ("left to the CPU",)
 
 
-def _dispatch(step: Step, rewritten: bool) -> None:
-    """Compare an operation as its first operator demands."""
+def _dispatch(step: Step, rewritten: bool, limiting: bool) -> None:
+    """Compare an operation as its first operator demands; limiting: it is the activation that is fused to it alone."""
     name = step.golden.operator(step.operators[0]).name
     if step.op.moved:
         raise Found(Verdict.OPEN, "a result that is transposed or reversed on its way to memory")
@@ -270,7 +277,7 @@ def _dispatch(step: Step, rewritten: bool) -> None:
         raise Found(Verdict.OPEN, f"{name} in operations of several kinds")
     if step.op.accumulates:
         audit_part(step)
-    elif name in _CONVOLUTIONS and step.apart and step.op.kind is Kind.POOLING:
+    elif name in (*_CONVOLUTIONS, *_POOLS) and limiting and step.op.kind is Kind.POOLING:
         audit_limits(step)
     elif name in _CONVOLUTIONS and step.op.kind in (Kind.CONVOLUTION, Kind.DEPTHWISE):
         audit_convolution(step)
