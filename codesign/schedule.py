@@ -81,6 +81,13 @@ class RtlSchedule:
         return cls(folds, dict(depths), dict(data.get("multiply", {})), dict(data.get("memory", {})), levels)
 
 
+VELA_FEATURES = ("Grouping", "FWD", "Cascading", "WeightBuffering", "ReuseIFM")
+"""What Vela's scheduler can be told to leave out."""
+
+MOST_BYTES = 1 << 40
+"""The address space of the largest NPU."""
+
+
 @dataclass(frozen=True)
 class EthosuSchedule:
     """Everything that the Ethos-U backend chooses.
@@ -119,11 +126,12 @@ class EthosuSchedule:
         optimise, limit = data.get("optimise", "Performance"), data.get("arena_limit")
         if optimise not in ("Performance", "Size"):
             found.append(Diagnostic("schedule, optimise", repr(optimise), "Performance or Size"))
-        if limit is not None and not _positive(limit):
-            found.append(Diagnostic("schedule, arena_limit", repr(limit), "a number of bytes, 1 or more, or null"))
+        if limit is not None and not (_positive(limit) and limit <= MOST_BYTES):
+            allowed = f"a number of bytes from 1 to {MOST_BYTES}, or null"
+            found.append(Diagnostic("schedule, arena_limit", repr(limit), allowed))
         disabled, rewrites = data.get("disabled", []), data.get("rewrites", [])
-        if not isinstance(disabled, list) or not all(isinstance(name, str) for name in disabled):
-            found.append(Diagnostic("schedule, disabled", repr(disabled), "a list of names"))
+        if not isinstance(disabled, list) or not all(name in VELA_FEATURES for name in disabled):
+            found.append(Diagnostic("schedule, disabled", repr(disabled), f"a list of {', '.join(VELA_FEATURES)}"))
         form = '[{"rewrite": "name", "layers": ["layer", …]}, …]'
         if not isinstance(rewrites, list) or not all(_is_rewrite(r) for r in rewrites):
             found.append(Diagnostic("schedule, rewrites", repr(rewrites), form))

@@ -151,6 +151,26 @@ def _pad(n: _Net, x: int) -> int:
     return n.conv(y, (1, 15, 14, 24), 8, 3, 2, _VALID)[0]
 
 
+def _pad_in_window(n: _Net, x: int) -> int:
+    """The NPU's own padding replaces this PAD."""
+    y = n.w.tensor((1, 14, 12, 24), 0.05, -7)
+    n.w.op("PAD", [x, n.w.ints([[0, 0], [1, 1], [1, 1], [0, 0]])], [y], "PadOptions")
+    return n.conv(y, (1, 14, 12, 24), 8, 3, 2, _VALID)[0]
+
+
+def _narrowed() -> bytes:
+    """A convolution of int16, and a QUANTIZE that only limits its results."""
+    w, rng = Writer(), np.random.default_rng(1)
+    x = w.input((1, 6, 5, 4), 1.0, 0, kind="int16")
+    weight = w.tensor((1, 1, 1, 4), rng.uniform(0.001, 0.01, 4), data=rng.integers(-127, 128, (1, 1, 1, 4)), axis=3)
+    bias = w.tensor((4,), None, kind="int64", data=rng.integers(-5000, 5000, 4))
+    wide, y = w.tensor((1, 6, 5, 4), 1.0, 0, kind="int16"), w.tensor((1, 6, 5, 4), 1.0, 5)
+    options = {"strideW": 1, "strideH": 1, "depthMultiplier": 1, "dilationWFactor": 1, "dilationHFactor": 1}
+    w.op("DEPTHWISE_CONV_2D", [x, weight, bias], [wide], "DepthwiseConv2DOptions", **options)
+    w.op("QUANTIZE", [wide], [y])
+    return w.model(y)
+
+
 def _resize(n: _Net, x: int) -> int:
     y = n.w.tensor((1, 24, 20, 24), 0.05, -7)
     n.w.op("RESIZE_NEAREST_NEIGHBOR", [x, n.w.ints([24, 20])], [y], "ResizeNearestNeighborOptions")
@@ -161,6 +181,21 @@ def _slice(n: _Net, x: int) -> int:
     y = n.w.tensor((1, 8, 7, 16), 0.05, -7)
     n.w.op("SLICE", [x, n.w.ints([0, 1, 2, 4]), n.w.ints([1, 8, 7, 16])], [y], "SliceOptions")
     return n.conv(y, (1, 8, 7, 16), 8, 3)[0]
+
+
+def _across_the_cpu(n: _Net, x: int) -> int:
+    """What is added waits in memory while a depthwise convolution is computed that of the NPUs only U85 can."""
+    kept, _ = n.conv(x, _INPUT, 8, 3)
+    a, _ = n.conv(kept, (1, 12, 10, 8), 8, 1)
+    b, shape = n.conv(a, (1, 12, 10, 8), 8, 3, 4, depthwise=True, act=_NONE, zero=5)
+    part = n.w.tensor(shape, 0.05, -128)
+    n.w.op("SLICE", [kept, n.w.ints([0, 4, 2, 0]), n.w.ints(shape)], [part], "SliceOptions")
+    return n.two("ADD", b, part, shape)
+
+
+def _large_pool(n: _Net, x: int) -> int:
+    y, _ = n.conv(x, _INPUT, 8, 3, act=_NONE, zero=-7)
+    return n.pool("MAX_POOL_2D", y, (1, 3, 2, 8), 5, 5, _SAME)
 
 
 def _int16() -> bytes:
@@ -191,8 +226,12 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "pointwise_convolution": _single(lambda n, x: n.conv(x, _INPUT, 200, 1)[0]),
     "large_kernel": _single(lambda n, x: n.conv(x, _INPUT, 40, 9, act=_NONE, zero=5)[0]),
     "dilated": _single(lambda n, x: n.conv(x, _INPUT, 40, 3, dilation=2)[0]),
+    "dilated_by_3": _single(lambda n, x: n.conv(x, _INPUT, 20, 3, padding=_VALID, dilation=3)[0]),
+    "dilated_by_4": _single(lambda n, x: n.conv(x, _INPUT, 24, 3, dilation=4, depthwise=True)[0]),
     "stride_3": _single(lambda n, x: n.conv(x, _INPUT, 33, 3, 3, _VALID)[0]),
     "depthwise_multiplier": _single(lambda n, x: n.conv(x, _INPUT, 48, 3, depthwise=True)[0]),
+    "across_the_cpu": _single(_across_the_cpu),
+    "large_pool": _single(_large_pool),
     "large_stride": _single(lambda n, x: n.conv(x, _INPUT, 8, 3, 8, _VALID)[0]),
     "depthwise": _single(lambda n, x: n.conv(x, _INPUT, 24, 5, 2, depthwise=True)[0]),
     "int16": _int16,
@@ -218,6 +257,8 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "concat": _single(_concat),
     "split": _single(_split),
     "pad": _single(_pad),
+    "pad_in_window": _single(_pad_in_window),
+    "narrowed": _narrowed,
     "resize": _single(_resize),
     "slice": _single(_slice),
     "left_to_the_cpu": _left_to_the_cpu,

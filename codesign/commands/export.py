@@ -10,7 +10,7 @@ from codesign.commands.common import Parser, print_json, print_table, progress_b
 
 if TYPE_CHECKING:
     from codesign.backends.base import Progress
-    from codesign.ir.graph import Graph
+    from codesign.frontend.imported import Imported
 
 EXAMPLE = "codesign export model.onnx -o model.tflite"
 
@@ -28,7 +28,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from codesign.errors import Diagnostic, MismatchError, UsageError, raise_all
+    from codesign.errors import UsageError
     from codesign.export import FORMATS
     from codesign.frontend import import_model
 
@@ -40,21 +40,20 @@ def run(args: argparse.Namespace) -> int:
     if args.frames < 0:
         raise UsageError.at("--frames", str(args.frames), "0 or more")
     with progress_bars() as progress:
-        graph = import_model(args.model).graph
-        result = _export(graph, args, progress)
+        imported = import_model(args.model)
+        result = _export(imported, args, progress)
     if args.json:
         print_json({"model": args.model, "file": str(args.output), **result})
     else:
         _print(args, result)
-    wrong = [row for row in result["layers"] if row["mismatches"]] if not args.nearest else []
-    raise_all(MismatchError, [Diagnostic(r["layer"], f"{r['mismatches']} of {r['elements']} differ") for r in wrong])
     return 0
 
 
-def _export(graph: Graph, args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+def _export(imported: Imported, args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     """Write the file and run it: what was compared, layer by layer."""
     from codesign.export import export_file
 
+    graph = imported.graph
     written = export_file(graph, args.output, nearest=args.nearest, frames=args.frames, progress=progress)
     return {
         "bytes": written.size,
@@ -66,7 +65,7 @@ def _export(graph: Graph, args: argparse.Namespace, progress: Progress) -> dict[
         ],
         "inexact": dict(written.inexact),
         "offsets": dict(written.offsets),
-        "notes": list(written.notes),
+        "notes": list(dict.fromkeys((*imported.notes, *written.notes))),
     }
 
 

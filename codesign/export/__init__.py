@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codesign.backends.base import Progress, ignore_progress
+from codesign.errors import Diagnostic, MismatchError, raise_all
 from codesign.ir.graph import Graph
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Written:
 
     reference    the interpreter that ran the file on `frames` random frames; empty: none is installed
     differences  of every value that the file keeps in a tensor, or of the outputs
-    inexact      layers that are only the nearest that the format has
+    inexact      values that are only the nearest that the format has, and why
     offsets      of the inputs and outputs that are not stored as they are: stored integer less the graph's
     """
 
@@ -48,7 +49,9 @@ def export_file(
     nearest  TFLite only: layers that have no exact form become the nearest; see `export_tflite`
     frames   how many random frames to compare; 0: up to MOST_FRAMES, fewer for large models
 
-    Raises UnsupportedError with every layer that the format cannot hold, InputError when the file cannot be written.
+    The file is compared before it is written. Raises UnsupportedError with every layer that the format cannot hold,
+    MismatchError with every value that differs though it should not (then there is no file), InputError when the file
+    cannot be written.
     """
     frames = frames or comparable_frames(graph)
     return (_tflite if path.suffix == ".tflite" else _tosa)(graph, path, nearest, frames, progress)
@@ -72,6 +75,8 @@ def _tflite(graph: Graph, path: Path, nearest: bool, frames: int, progress: Prog
     found: Sequence[TensorDifference] = ()
     if version:
         found = differences(exported, graph, example_feeds(graph, frames), progress)
+    if not nearest:
+        _expect_equal(found)
     write_bytes(path, exported.content)
     ends = zip((*graph.inputs, *graph.outputs), (*exported.inputs, *exported.outputs), strict=True)
     return Written(
@@ -100,5 +105,14 @@ def _tosa(graph: Graph, path: Path, nearest: bool, frames: int, progress: Progre
     for port, expected, got in zip(graph.outputs, golden, outputs, strict=True):
         apart = np.abs(got - expected)
         found.append(TensorDifference(port.name, expected.size, int(np.count_nonzero(apart)), int(apart.max())))
+    _expect_equal(found)
     write_bytes(path, content)
     return Written(len(content), "TOSA's reference model", frames, found, {}, offsets(graph))
+
+
+def _expect_equal(found: Sequence[TensorDifference]) -> None:
+    """Raise MismatchError with every value that differs."""
+    wrong = [row for row in found if row.mismatches]
+    raise_all(
+        MismatchError, [Diagnostic(row.name, f"{row.mismatches} of {row.elements} elements differ") for row in wrong]
+    )

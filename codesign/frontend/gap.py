@@ -66,11 +66,18 @@ def require_close(gaps: Sequence[LayerGap], source: str) -> None:
     )
 
 
-def gap(imported: Imported, *samples: np.ndarray[Any, Any], count: int = 32, seed: int = 0) -> list[LayerGap]:
+def gap_frames(graph: Graph) -> int:
+    """The frames of a comparison: 32, or fewer of a large model, all of whose tensors are kept."""
+    from codesign.export import comparable_frames
+
+    return min(32, comparable_frames(graph))
+
+
+def gap(imported: Imported, *samples: np.ndarray[Any, Any], count: int | None = None, seed: int = 0) -> list[LayerGap]:
     """Golden evaluation against the source at every quantiser and output.
 
     samples  one array per input, as `Graph.quantise_inputs` takes them; none: `count` random frames that cover the
-             range of the input's quantiser
+             range of the input's quantiser; without a count see gap_frames
 
     Raises InputError when there is no source model to compare with, or no frame to compare on.
     """
@@ -78,6 +85,8 @@ def gap(imported: Imported, *samples: np.ndarray[Any, Any], count: int = 32, see
         allowed = "a Brevitas module, an ONNX file, or a TFLite file and LiteRT"
         raise InputError.at("graph", "no source model to compare with", allowed)
     graph = imported.graph
+    if count is None:
+        count = gap_frames(graph)
     arrays = samples or random_inputs(graph, count, seed)
     feeds = graph.quantise_inputs(*arrays)
     reals = [_as_source(graph, *each) for each in zip(graph.inputs, arrays, feeds, strict=True)]

@@ -88,7 +88,7 @@ def test_better_than_velas_default_on_mlperf_tiny(name: str, system: System, mos
     assert plan.default.figures.latency_cycles <= users.latency_cycles
     content = replayed(graph, plan)
     inputs = feeds(graph, 2, seed=1)
-    exported = plan.chosen.exported
+    exported = plan.chosen.source.tflite
     stored = [feed.astype(np.int8) for feed in exported.feeds(inputs)]
     found = reference(content, *stored)[graph.outputs[0].name]
     np.testing.assert_array_equal(exported.results([found])[0], graph.evaluate(*inputs)[0])
@@ -142,9 +142,6 @@ def test_other_memory_modes_only_where_they_are_asked_for(network: Graph) -> Non
     assert fastest.chosen.system == ONLY_SRAM
     assert fastest.chosen.schedule.memory_mode == "Sram_Only"
     assert fastest.chosen.figures.flash_bytes == 0
-    assert fastest.notes[0] == (
-        "memory mode Sram_Only instead of Shared_Sram; Vela asks not to compare its estimates across memory modes"
-    )
     cycles = search(network, [U55]).chosen.figures.latency_cycles - 1
     asked = search(network, [U55, ONLY_SRAM], None, [Requirement("latency_cycles", "<=", cycles)])
     assert asked.chosen.system == ONLY_SRAM
@@ -155,7 +152,6 @@ def test_figures_follow_from_cycles_and_clock(network: Graph) -> None:
     assert U55.clock_hz() == figures.clock_hz == 500e6
     assert figures.latency_ns == pytest.approx(figures.latency_cycles * 2)
     assert figures.fps == pytest.approx(500e6 / figures.latency_cycles)
-    assert figures.value("interval_cycles") == figures.latency_cycles
     assert figures.flash_bytes > 0 == figures.dram_bytes
 
 
@@ -163,7 +159,7 @@ def test_figures_of_other_devices_are_refused(network: Graph) -> None:
     with pytest.raises(UsageError) as error:
         search(network, [U55], None, [Requirement("lut", "<=", 100)])
     assert str(error.value) == (
-        "--require 'lut<=100': an NPU has no lut; allowed: latency_cycles, interval_cycles, latency_ns, fps, "
+        "--require 'lut<=100': an NPU has no lut; allowed: latency_cycles, latency_ns, fps, "
         "sram_bytes, flash_bytes, dram_bytes"
     )
 
@@ -183,7 +179,7 @@ def test_requirements_that_nothing_meets_say_how_close_one_gets(network: Graph) 
     assert " bytes while it runs; allowed: " in lines[2]
 
 
-def test_what_vela_refuses_is_left_out_with_a_note(network: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_vela_refuses_is_left_out(network: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = export_tflite(network).content
 
     def refusing(jobs: Sequence[Job], progress: Progress = ignore_progress) -> list[Compiled | ToolError]:
@@ -193,7 +189,6 @@ def test_what_vela_refuses_is_left_out_with_a_note(network: Graph, monkeypatch: 
     monkeypatch.setattr(trials, "compile_models", refusing)
     plan = search(network, [U55])
     assert plan.chosen.schedule.rewrites == ()
-    assert "left out: buffer_input of 1, Performance: vela: refuses" in plan.notes
 
 
 def test_a_model_that_vela_refuses_is_refused(network: Graph, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from test_import_tflite import exact
 from tflite_models import Writer, interpreter, schema
 
+from codesign.cli import main
 from codesign.errors import InputError
 from codesign.frontend import gap, import_model
 from codesign.ir.graph import Graph
@@ -130,7 +131,7 @@ def test_real_inputs_and_outputs_are_the_meaning_of_integers(tmp_path: Path) -> 
         np.testing.assert_array_equal(run.get_tensor(3)[0], expected)
 
 
-def test_transposes_at_the_edges_become_axes_of_the_ports(tmp_path: Path) -> None:
+def test_transposes_at_the_edges_become_axes_of_the_ports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     w = Writer()
     x = w.input((1, 3, 4, 6), 0.25, -3, name="x")
     inside, pooled = w.tensor((1, 4, 6, 3), 0.25, -3), w.tensor((1, 2, 3, 3), 0.25, -3)
@@ -145,6 +146,12 @@ def test_transposes_at_the_edges_become_axes_of_the_ports(tmp_path: Path) -> Non
     assert len(imported.graph.nodes) == 1
     assert imported.graph.inputs[0].source_axes == imported.graph.outputs[0].source_axes == (1, 2, 0)
     assert [row.mismatches for row in gap(imported)] == [0, 0]
+    assert imported.notes == (
+        "input x: wanted as (4, 6, 3), the model has (3, 4, 6); its TRANSPOSE is left to the application",
+        "output y: given as (2, 3, 3), the model has (3, 2, 3); its TRANSPOSE is left to the application",
+    )
+    assert main(["export", str(path), "-o", str(tmp_path / "again.tflite")]) == 0
+    assert [f"note: {note}" for note in imported.notes] == capsys.readouterr().out.splitlines()[-2:]
 
 
 def test_layers_are_named_after_the_first_of_fused_layers(tmp_path: Path) -> None:

@@ -94,6 +94,12 @@ def test_a_damaged_model_is_a_mismatch(build: Path, tmp_path: Path, capsys: pyte
     content[at] ^= 0x01
     path.write_bytes(bytes(content))
     assert main(["simulate", str(copy)]) == 1
+    expected = f"codesign simulate: {path}: not what was compared and audited; try: codesign compile\n"
+    assert capsys.readouterr().err == expected
+    sums = copy / "artifact" / "SHA256SUMS"
+    kept = [line for line in sums.read_text().splitlines(keepends=True) if "source.tflite" not in line]
+    sums.write_text("".join(kept))
+    assert main(["simulate", str(copy)]) == 1
     assert "differ from the golden evaluation" in capsys.readouterr().err
 
 
@@ -116,7 +122,7 @@ def test_a_missing_model_of_a_build(build: Path, tmp_path: Path, capsys: pytest.
 
     copy = tmp_path / "build"
     shutil.copytree(build, copy)
-    path = copy / "artifact" / "source.tflite"
+    path = copy / "artifact" / "SHA256SUMS"
     path.unlink()
     assert main(["simulate", str(copy)]) == 2
     expected = f"codesign simulate: {path}: cannot be read: No such file or directory; try: codesign compile makes a "
@@ -147,8 +153,10 @@ def test_a_schedule_is_replayed(build: Path, model: Path, tmp_path: Path) -> Non
         ({"memory_mode": "Shared_Sram", "optimise": "Speed"},
          "schedule, optimise: 'Speed'; allowed: Performance or Size"),
         ({"memory_mode": "Shared_Sram", "arena_limit": -1},
-         "schedule, arena_limit: -1; allowed: a number of bytes, 1 or more, or null"),
-        ({"memory_mode": "Shared_Sram", "disabled": "FWD"}, "schedule, disabled: 'FWD'; allowed: a list of names"),
+         "schedule, arena_limit: -1; allowed: a number of bytes from 1 to 1099511627776, or null"),
+        ({"memory_mode": "Shared_Sram", "disabled": ["Nonsense"]},
+         "schedule, disabled: ['Nonsense']; allowed: a list of Grouping, FWD, Cascading, WeightBuffering, ReuseIFM"),
+        ({"memory_mode": "Bogus"}, "schedule, memory_mode: 'Bogus'; allowed: Shared_Sram, Sram_Only of the target"),
     ],
 )  # fmt: skip
 def test_a_schedule_of_the_wrong_form(

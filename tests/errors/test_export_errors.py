@@ -11,8 +11,9 @@ import pytest
 from codesign.cli import main
 from codesign.errors import UnsupportedError
 from codesign.export.tflite import export_tflite
+from codesign.export.tflite.verify import TensorDifference
 from codesign.ir.graph import Graph
-from codesign.ir.ops import Add, ArgMax, AvgPool2d, Lookup, Mul, Take
+from codesign.ir.ops import Add, ArgMax, AvgPool2d, Lookup, Mul, Requant, Rounding, Take
 from codesign.ir.text import print_graph
 from codesign.ir.types import IntType
 from codesign.testing.build import GraphBuilder
@@ -63,10 +64,32 @@ def unequal_sum(b: GraphBuilder) -> str:
     return b.requant(b.node(Add(), scaled, x), [1], [1], I8, name="sum")
 
 
+def limited_product(b: GraphBuilder) -> str:
+    x = b.input((4,), I8)
+    centred = b.node(Requant(I4, Rounding.HALF_UP, -3), x, b.const(np.array([1])), b.const(np.array([0])))
+    return b.requant(b.node(Mul(), centred, centred), [1 << 30], [33], I8, name="square")
+
+
+def limited_sum(b: GraphBuilder) -> str:
+    x = b.input((4,), I8)
+    shifted = b.node(Requant(IntType(20, True), Rounding.HALF_UP), x, b.const(np.array([1 << 20])), b.const([0]))
+    return b.requant(b.node(Add(), shifted, x), [1 << 30], [50], I8, name="sum")
+
+
+def joined(b: GraphBuilder) -> str:
+    x = b.input((8,), I8)
+    return b.node(Add(), x, b.dense(x, np.full((8, 8), 127), name="fc"), name="both")
+
+
 REFUSED: dict[str, tuple[Callable[[GraphBuilder], str], str]] = {
     "wide": (
         wide,
         "hidden: hidden of type i18 between two layers; allowed: at most 8 bits, or 16 signed bits; "
+        "try: a quantiser behind the layer that computes it",
+    ),
+    "joined": (
+        joined,
+        "fc: fc of type i18 between two layers; allowed: at most 8 bits, or 16 signed bits; "
         "try: a quantiser behind the layer that computes it",
     ),
     "uneven": (
@@ -99,6 +122,14 @@ REFUSED: dict[str, tuple[Callable[[GraphBuilder], str], str]] = {
         unequal_sum,
         "sum: a term that is rounded before the sum; allowed: terms times a whole number, or TFLite's own ADD",
     ),
+    "limited_product": (
+        limited_product,
+        "square: a factor that is limited before the product; allowed: a type that holds every factor",
+    ),
+    "limited_sum": (
+        limited_sum,
+        "sum: a term that is limited before the sum; allowed: a type that holds every term",
+    ),
 }
 
 
@@ -123,6 +154,19 @@ def test_a_graph_without_an_operator_is_refused() -> None:
         export_tflite(b.graph(b.input((3,), I8)))
     expected = "graph: nothing is computed between the inputs and the outputs; allowed: an operator"
     assert str(caught.value) == expected
+
+
+def test_a_file_that_differs_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    found = [TensorDifference("act", 40, 3, 1)]
+    monkeypatch.setattr("codesign.export.tflite.verify.differences", lambda *_: found)
+    source, path = tmp_path / "net.txt", tmp_path / "net.tflite"
+    source.write_text(print_graph(graph_of(lambda b: b.dense(b.input((4,), I4), np.eye(4, dtype=np.int64)))))
+    assert main(["export", str(source), "-o", str(path)]) == 1
+    assert capsys.readouterr().err == "codesign export: act: 3 of 40 elements differ\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["net.txt"]
 
 
 @pytest.fixture

@@ -169,8 +169,12 @@ def test_addresses_of_formats_and_tiles() -> None:
     assert four.tolist() == [[0, 100], [200, 106], [206, 300]]
 
 
+def regions() -> list[np.ndarray]:
+    return [np.zeros(size, dtype=np.int64) for size in (256, 32)]
+
+
 def test_memory_follows_constants_and_elements() -> None:
-    memory = Memory(bytes(range(64)), [256, 32], 0x5800)
+    memory = Memory(bytes(range(64)), regions(), 0x5800)
     memory.copy(Copy(0, Range(0, 16, 8), Range(2, 4, 8), False, True))
     assert memory.constants(Range(2, 5, 3), 0) == bytes([17, 18, 19])
     memory.copy(Copy(0, Range(0, 0, 32), Range(3, 0x5900, 32), True, True))
@@ -208,7 +212,7 @@ def test_memory_follows_constants_and_elements() -> None:
 )
 def test_memory_refuses(act, text: str) -> None:
     with pytest.raises(StreamError) as caught:
-        act(Memory(bytes(64), [256, 32]))
+        act(Memory(bytes(64), regions()))
     assert str(caught.value) == f"command stream, byte 0x8: {text}"
 
 

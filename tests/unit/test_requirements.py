@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from codesign.backends.base import Requirement
-from codesign.errors import UsageError
+from codesign.errors import RequirementError, UsageError
 from codesign.report import Basis, Metric, Report
 from codesign.requirements import judge, parse_requirements, text_of
 
@@ -63,5 +63,12 @@ def test_all_errors_at_once() -> None:
 
 def test_judged_on_the_strongest_figure() -> None:
     report = Report("t", [Metric("lut", 10, "LUT", Basis.TOOL), Metric("lut", 1, "LUT", Basis.MODEL)])
-    results = judge(parse_requirements(["lut<=5", "fps>=1"]), report)
+    results = judge(parse_requirements(["lut<=5"]), report)
     assert [(r.requirement, r.value, r.basis, r.met) for r in results] == [("lut<=5", 10, Basis.TOOL, False)]
+
+
+def test_nothing_to_judge_by() -> None:
+    report = Report("t", [Metric("lut", 10, "LUT", Basis.TOOL)])
+    with pytest.raises(RequirementError) as caught:
+        judge(parse_requirements(["lut<=50", "fps>=1"]), report)
+    assert str(caught.value) == "--require 'fps>=1': this design has no figure fps; allowed: lut"

@@ -73,6 +73,23 @@ def test_sections_that_the_ini_file_has_not() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("option", "allowed"),
+    [
+        ("Sram_burst_length=-5", "a whole number of bytes, 1 or more"),
+        ("Sram_read_latency=1.5", "a whole number of cycles, 0 or more"),
+        ("OffChipFlash_clock_scale=abc", "a number above 0, the memory's clock by the accelerator's"),
+        ("OffChipFlash_clock_scale=0", "a number above 0, the memory's clock by the accelerator's"),
+        ("OffChipFlash_clock_scale=inf", "a number above 0, the memory's clock by the accelerator's"),
+    ],
+)
+def test_numbers_that_vela_would_read_as_others(option: str, allowed: str) -> None:
+    ini = f"[System_Config.Mine]\ncore_clock=1e6\naxi0_port=Sram\n{option}\n[Memory_Mode.Fast]\n"
+    with pytest.raises(InputError) as caught:
+        System("ethos-u55-128", "Mine", "Fast", ini).check()
+    assert str(caught.value) == f"vela.ini: System_Config.Mine has {option.lower()}; allowed: {allowed}"
+
+
 def test_a_file_that_is_no_ini_file() -> None:
     with pytest.raises(InputError, match=r"^vela.ini: not an ini file: File contains no section headers"):
         System("ethos-u55-128", "Board", "Fast", "core_clock=1e6\n").check()

@@ -15,13 +15,14 @@ from typing import Any
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
 from codesign.backends.ethosu.audit import audit
 from codesign.backends.ethosu.constraints import refusals
-from codesign.backends.ethosu.cpu import OffNpu, off_npu
+from codesign.backends.ethosu.cpu import NPU_OPERATOR, OffNpu, off_npu
 from codesign.backends.ethosu.deliverable import write_deliverable
-from codesign.backends.ethosu.memory import memory_problems
+from codesign.backends.ethosu.memory import arena_problems, memory_problems
 from codesign.backends.ethosu.product import (
     Product,
     Source,
     canonical,
+    expect_sums,
     metrics_of,
     product,
     read_source,
@@ -29,9 +30,10 @@ from codesign.backends.ethosu.product import (
     source,
     stored,
     write_source,
+    write_sums,
 )
 from codesign.backends.ethosu.search import search
-from codesign.backends.ethosu.vela import Family, System
+from codesign.backends.ethosu.vela import Compiled, Family, System
 from codesign.builddir import write_json
 from codesign.errors import (
     Diagnostic,
@@ -70,11 +72,9 @@ class EthosuBackend:
         self, graph: Graph, target: Target, objective: Objective | None, requirements: Sequence[Requirement],
         progress: Progress,
     ) -> EthosuSchedule:  # fmt: skip
-        """The best schedule that Vela's estimates find; see search.py. A .tosa file is left as it is."""
+        """The best schedule that Vela's estimates find; see search.py."""
         system = _system(target)
         raise_all(UnsupportedError, _refused(graph, system.family))
-        if source(graph, system.family).tflite is None:
-            return EthosuSchedule(system.memory_mode)
         plan = search(graph, system.memory_modes(), objective, requirements, target.limits, progress)
         return plan.chosen.schedule
 
@@ -94,6 +94,7 @@ class EthosuBackend:
         outside = _outside(made)
         if outside is not None and outside.operators:
             metrics.append(Metric("cpu_cycles", outside.cpu_cycles, "CPU cycle", Basis.MODEL))
+            notes.append("cycles, time and fps are the NPU's alone; what runs on the CPU comes on top")
         if outside is not None:
             notes += [str(part) for part in (*outside.operators, *outside.copies)]
         return Report(target.name, metrics, schedule=schedule.to_data(), notes=notes)
@@ -107,14 +108,16 @@ class EthosuBackend:
         the graph; RequirementError when a memory of the target is too small.
         """
         made = product(graph, schedule, _system(target))
-        raise_all(RequirementError, memory_problems(target, made.compiled.performance))
+        problems = memory_problems(target, made.compiled.performance)
+        raise_all(RequirementError, problems + arena_problems(made.compiled, made.raw, made.system))
         write_source(made.source, out)
         verification, notes = _verify(made.source, graph, progress)
         notes += _audit(made, out)
-        _deliver(made, graph, out)
+        notes += _deliver(made, graph, out)
         outside = _outside(made)
         if outside is not None:
             write_json(out / "off_npu.json", outside.to_data())
+        write_sums(out)
         return Report(target.name, (), verification=verification, notes=notes)
 
     def run(
@@ -124,6 +127,7 @@ class EthosuBackend:
         asked = {"--stall": options.stall, "--trace": options.trace}
         found = [Diagnostic(name, "not for this build", "a streaming design") for name, value in asked.items() if value]
         raise_all(UsageError, found)
+        expect_sums(directory)
         return Run(_reference(read_source(directory, graph), graph, feeds, progress), Report("", ()), {})
 
 
@@ -144,9 +148,9 @@ def _refused(graph: Graph, family: Family) -> tuple[Diagnostic, ...]:
 
 @lru_cache(maxsize=4)
 def _on_cpu(graph: Graph, family: Family) -> dict[str, tuple[str, ...]]:
-    """By the user's layer, why operators of its TFLite form would stay on the CPU."""
-    given = source(graph, family)
-    if given.tflite is None:
+    """By the user's layer, why operators of its TFLite form would stay on the CPU; empty where there is none."""
+    given = None if _refused(graph, family) else source(graph, family)
+    if given is None or given.tflite is None:
         return {}
     model = parse_model(given.content)
     found: dict[str, tuple[str, ...]] = {}
@@ -219,10 +223,22 @@ def _audit(made: Product, out: Path) -> tuple[str, ...]:
         return ("the command stream is not audited: of a .tosa file the audit cannot tell which operations are whose",)
     if not made.compiled.performance["npuOps"]:
         return ("nothing runs on the NPU: there is no command stream",)
+    if made.raw is not None:
+        _expect_same_stream(made.compiled, made.raw)
     found = audit(made.compiled, parse_model(given.content), canonical(given))
     write_json(out / "audit.json", found.to_data())
     raise_all(MismatchError, [Diagnostic("command stream", text) for text in found.differences])
     return (f"audit of the command stream: {found.summary()}",)
+
+
+def _expect_same_stream(compiled: Compiled, raw: Compiled) -> None:
+    """Raise MismatchError unless the raw files are, byte for byte, what the audited model holds."""
+    model = parse_model(compiled.model)
+    tensors = [model.tensors[i] for op in model.operators for i in op.inputs[:2] if op.name == NPU_OPERATOR]
+    held = [b"" if tensor.data is None else tensor.data.tobytes() for tensor in tensors]
+    if held != [raw.command_stream, raw.read_only]:
+        found = "Vela's raw form differs from its model, which is audited"
+        raise MismatchError.at("command stream", found, "the same commands and constants", "report it")
 
 
 def _against_default(made: Product, schedule: EthosuSchedule, system: System) -> list[str]:
@@ -244,8 +260,12 @@ def _where(graph: Graph, name: str) -> str:
     return graph.node(name).where if graph.is_computed(name) else f"input {name}"
 
 
-def _deliver(made: Product, graph: Graph, out: Path) -> None:
+def _deliver(made: Product, graph: Graph, out: Path) -> tuple[str, ...]:
+    """Write what a firmware engineer gets; what a user has to know of it."""
     from codesign.build import GOLDEN_FRAMES, example_feeds
 
     inputs, outputs = stored(made.source, graph, example_feeds(graph, GOLDEN_FRAMES))
-    write_deliverable(out, made.compiled, made.raw, made.system, graph, inputs, outputs, made.source.layers)
+    made_files = write_deliverable(
+        out, made.compiled, made.raw, made.system, graph, inputs, outputs, made.source.layers
+    )
+    return made_files.notes

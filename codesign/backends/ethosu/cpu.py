@@ -1,6 +1,7 @@
 """What does not compute on the NPU: operators left on the CPU and copies, each counted with its cost.
 
-cycles = (per_mac * MACs + per_value * values written + per_byte * bytes written) / 100, rounded up.
+cycles = (per_mac * MACs + per_value * values + per_byte * bytes written) / 100, rounded up. The values are those that
+are written; of operators without MACs those that are read where these are more, as of ARG_MAX.
 
 The CPU is a Cortex-M55 with CMSIS-NN where that has a kernel; cycles are of the CPU's clock, not of the NPU's. They are
 a model. Its only measured points are those that ExecuTorch publishes per layer of MobileNetV2 at 224x224 on the
@@ -32,13 +33,13 @@ COPIES = (
 NPU_COPIES = ("MemoryCopy", "Transpose")
 """The same in Vela's table of what the NPU does."""
 
-_NPU = "CUSTOM ethos-u"
+NPU_OPERATOR = "CUSTOM ethos-u"
 _WHOLE = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # copied as one block of memory
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Hundredths of a cycle per multiply-accumulate, per value written, per byte written; how far off it may be."""
+    """Hundredths of a cycle per multiply-accumulate, per value, per byte written; how far off it may be."""
 
     per_mac: int
     per_value: int
@@ -78,7 +79,7 @@ class CpuOperator:
     layer     the user's name of it
     operator  TensorFlow Lite's name
     reasons   why it is not on the NPU
-    macs      multiply-accumulates; values: numbers written; bytes: of feature maps and constants
+    macs      multiply-accumulates; values: written or read; bytes: of feature maps and constants
     cycles    of a Cortex-M55, a model; error: how far off it may be
     copy      it moves values and computes nothing
     """
@@ -157,7 +158,7 @@ def off_npu(source: Model, compiled: Compiled, family: Family, layers: Sequence[
     """
     names = layers or [source.tensors[op.outputs[0]].where for op in source.operators]
     made = parse_model(compiled.model)
-    left = [op for op in made.operators if op.name != _NPU]
+    left = [op for op in made.operators if op.name != NPU_OPERATOR]
     return OffNpu(tuple(_cpu_operator(op, made, source, names, family) for op in left), _npu_copies(names, compiled))
 
 
@@ -166,7 +167,10 @@ def _cpu_operator(op: Operator, made: Model, source: Model, names: Sequence[str]
     writes = [made.tensors[i] for i in op.outputs]
     origin = _origin(op, made, source)
     reasons = refusals(source.operators[origin], source, family) if origin is not None else []
-    macs, values = work(op, made), sum(math.prod(t.shape) for t in writes)
+    macs = work(op, made)
+    values = sum(math.prod(t.shape) for t in writes)
+    if not macs:
+        values = max(values, sum(math.prod(t.shape) for t in reads[:1]))
     written = sum(map(_bytes, writes))
     rate = rate_of(op, made)
     cycles = -(-(rate.per_mac * macs + rate.per_value * values + rate.per_byte * written) // 100)

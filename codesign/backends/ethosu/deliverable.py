@@ -28,8 +28,8 @@ GOLDEN_VECTORS = 4
 _HERE = Path(__file__).parent
 _DATA_ONLY = ("flatbuffer.c", "flatbuffer.h", "golden.c", "golden.h")
 _INTERPRETER_FILES = ("flatbuffer.c", "flatbuffer.h")
-# Where the families are found: Cortex-M55 with U55 and U65, Cortex-M85 with U85.
-_PLATFORMS = {"ethos-u55": "corstone300", "ethos-u65": "corstone300", "ethos-u85": "corstone320"}
+# The systems of targets/: Cortex-M55 with U55, Cortex-M85 with U65 and U85.
+_PLATFORMS = {"ethos-u55": "corstone300", "ethos-u65": "corstone310", "ethos-u85": "corstone320"}
 _COMPILE_SECONDS = 120.0
 
 

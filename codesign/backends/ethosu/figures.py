@@ -50,8 +50,8 @@ class Figures:
         return self.clock_hz / self.latency_cycles if self.latency_cycles else 0.0
 
     def value(self, name: str) -> float:
-        """A figure by its name; `interval_cycles` is the latency, since frames do not overlap."""
-        return float(getattr(self, "latency_cycles" if name == "interval_cycles" else name))
+        """A figure by its name."""
+        return float(getattr(self, name))
 
     def order(self, objective: Objective | None) -> tuple[int, ...]:
         """What an objective compares, the smaller the better: cycles, then bytes; for `area` bytes, then cycles."""
@@ -63,7 +63,7 @@ class Figures:
         return sum(missed_by(requirement, self) for requirement in requirements)
 
 
-NAMES = ("latency_cycles", "interval_cycles", "latency_ns", "fps", *_BYTES)
+NAMES = ("latency_cycles", "latency_ns", "fps", *_BYTES)
 """What can be demanded."""
 
 

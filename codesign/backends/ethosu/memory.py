@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from codesign.backends.ethosu.vela import Compiled, System
 from codesign.errors import Diagnostic
 from codesign.target import Target
 
@@ -27,6 +28,24 @@ def memory_use(performance: Mapping[str, Any]) -> dict[str, int]:
             limit = LIMIT_OF[name]
             used[limit] = used.get(limit, 0) + int(memory["peak_bytes"])
     return used
+
+
+def arena_problems(compiled: Compiled, raw: Compiled | None, system: System) -> list[Diagnostic]:
+    """What is found when the arena, or its cache, does not fit `arena_cache_size` of the memory mode.
+
+    Vela takes that for an aim and goes beyond it without a word.
+    """
+    limit, used = system.arena_limit(), 0
+    if raw is not None:
+        sizes = {name: region["size"] for name, region in raw.result["regions"].items()}
+        used = sizes.get("scratch_fast") or sizes.get("scratch", 0)
+    elif not system.constants_in_sram():
+        used = memory_use(compiled.performance).get("sram_bytes", 0)
+    if used <= limit:
+        return []
+    found = f"the arena needs {used:,} bytes of SRAM"
+    allowed = f"at most {limit:,}, arena_cache_size of Memory_Mode.{system.memory_mode}"
+    return [Diagnostic("vela.ini", found, allowed, "--objective area, or a larger arena_cache_size")]
 
 
 def memory_problems(target: Target, performance: Mapping[str, Any]) -> list[Diagnostic]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 from codesign.backends.ethosu.figures import Figures
 from codesign.backends.ethosu.memory import memory_use
 from codesign.backends.ethosu.rewrites import apply_rewrites
+from codesign.backends.ethosu.twins import Packed, packed_of, twins
 from codesign.backends.ethosu.vela import Compiled, Family, Job, Options, System, compile_models
 from codesign.builddir import read_json, write_json
-from codesign.errors import Diagnostic, InputError, ToolError, UnsupportedError, raise_all
+from codesign.errors import Diagnostic, InputError, MismatchError, ToolError, UnsupportedError, raise_all
 from codesign.export.tflite import Exported, export_tflite
 from codesign.frontend.imported import Imported
 from codesign.frontend.tflite.importer import import_parsed
@@ -61,7 +63,7 @@ class Product:
     default: Compiled | None
 
 
-_TFLITE, _TOSA, _ENDS = "source.tflite", "source.tosa", "source.json"
+_TFLITE, _TOSA, _ENDS, _SUMS = "source.tflite", "source.tosa", "source.json", "SHA256SUMS"
 
 
 def write_source(given: Source, out: Path) -> None:
@@ -70,6 +72,33 @@ def write_source(given: Source, out: Path) -> None:
     if given.tflite is not None:
         offsets = {"inputs": list(given.tflite.inputs), "outputs": list(given.tflite.outputs)}
         write_json(out / _ENDS, offsets)
+
+
+def write_sums(out: Path) -> None:
+    """The SHA-256 of what was compared and audited, in the form of `sha256sum`; what is there to be edited is not."""
+    files = [path for path in sorted(out.rglob("*")) if path.is_file()]
+    kept = [path for path in files if path.parent.name != "app" and path.name != "README.md"]
+    lines = [f"{sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out)}\n" for path in kept]
+    (out / _SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def expect_sums(directory: Path) -> None:
+    """Raise MismatchError for files that are not those that were compared and audited."""
+    try:
+        lines = (directory / _SUMS).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        hint = "codesign compile makes a new one"
+        raise InputError.at(str(directory / _SUMS), f"cannot be read: {error.strerror}", hint=hint) from error
+    found = []
+    for line in lines:
+        expected, _, name = line.partition("  ")
+        try:
+            same = sha256((directory / name).read_bytes()).hexdigest() == expected
+        except OSError:
+            same = False
+        if not same:
+            found.append(Diagnostic(str(directory / name), "not what was compared and audited", "", "codesign compile"))
+    raise_all(MismatchError, found)
 
 
 def read_source(directory: Path, graph: Graph) -> Source:
@@ -86,6 +115,8 @@ def read_source(directory: Path, graph: Graph) -> Source:
     offsets = read_json(directory / _ENDS)
     try:
         inputs, outputs = (tuple(int(n) for n in offsets[key]) for key in ("inputs", "outputs"))
+        if (len(inputs), len(outputs)) != (len(graph.inputs), len(graph.outputs)):
+            raise ValueError(f"{len(inputs)} inputs and {len(outputs)} outputs")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError.at(str(directory / _ENDS), f"damaged: {error}", hint="codesign compile") from error
     shapes = tuple(graph.type(port.name).shape for port in graph.outputs)
@@ -99,11 +130,14 @@ def source(graph: Graph, family: Family) -> Source:
 
     try:
         exported = export_tflite(graph)
+        raise_all(UnsupportedError, twins(packed_of(parse_model(exported.content), exported.layers)))
     except UnsupportedError as refused:
         try:
-            content, operators = export_operators(graph)
-            raise_all(UnsupportedError, _without_gather(operators, family))
-            return Source(graph, content, tuple(layer for _, layer in operators), None, refused.diagnostics)
+            written = export_operators(graph)
+            raise_all(UnsupportedError, _without_gather(written.operators, family))
+            raise_all(UnsupportedError, twins(Packed(*convolution) for convolution in written.convolutions))
+            layers = tuple(layer for _, layer in written.operators)
+            return Source(graph, written.content, layers, None, refused.diagnostics)
         except UnsupportedError as error:
             others = [d for d in refused.diagnostics if d.where not in {e.where for e in error.diagnostics}]
             raise UnsupportedError(*error.diagnostics, *others) from error
@@ -121,8 +155,11 @@ def _without_gather(operators: Sequence[tuple[str, str]], family: Family) -> lis
 def product(graph: Graph, schedule: EthosuSchedule, system: System) -> Product:
     """Rewrite, export, compile. Raises UnsupportedError for what cannot be exported, ToolError when Vela fails.
 
-    InputError for rewrites that the graph has not.
+    InputError for rewrites that the graph has not, or a memory mode that the system has not.
     """
+    modes = [other.memory_mode for other in system.memory_modes()]
+    if schedule.memory_mode not in modes:
+        raise InputError.at("schedule, memory_mode", repr(schedule.memory_mode), f"{', '.join(modes)} of the target")
     plain = source(graph, system.family)
     given = source(rewritten(graph, schedule), system.family) if schedule.rewrites else plain
     chosen = replace(system, memory_mode=schedule.memory_mode)
@@ -164,11 +201,12 @@ def stored(given: Source, graph: Graph, feeds: Sequence[IntArray]) -> tuple[list
 def metrics_of(made: Product) -> list[Metric]:
     """Vela's estimates: cycles of the NPU, and the bytes that the model occupies in each kind of memory."""
     figures = Figures.of(made.compiled, made.system)
-    metrics = [
-        Metric("latency_cycles", figures.latency_cycles, "cycle", Basis.TOOL),
-        Metric("latency_ns", figures.latency_ns, "ns", Basis.TOOL),
-    ]
-    if figures.latency_cycles:
-        metrics.append(Metric("fps", figures.fps, "frame/s", Basis.TOOL))
+    metrics = []
+    if figures.latency_cycles:  # else nothing runs on the NPU
+        metrics = [
+            Metric("latency_cycles", figures.latency_cycles, "cycle", Basis.TOOL),
+            Metric("latency_ns", figures.latency_ns, "ns", Basis.TOOL),
+            Metric("fps", figures.fps, "frame/s", Basis.TOOL),
+        ]
     used = memory_use(made.compiled.performance)
     return metrics + [Metric(name, size, "byte", Basis.TOOL) for name, size in used.items()]

@@ -34,13 +34,11 @@ class Plan:
     chosen    the best candidate by the objective that meets all requirements
     default   Vela's default: the target's memory mode, no option, no rewrite
     frontier  the candidates of the chosen memory mode that no other one beats in both cycles and SRAM, fastest first
-    notes     what a user should know of the choice
     """
 
     chosen: Candidate
     default: Candidate
     frontier: tuple[Candidate, ...]
-    notes: tuple[str, ...]
 
 
 def search(
@@ -62,7 +60,7 @@ def search(
     as it is: ToolError, UnsupportedError.
     """
     demands = bounds(requirements, limits or {})
-    trials = Trials(graph, _WORK_MS, _LEAST_TRIALS, progress)
+    trials = Trials(graph, systems[0].family, _WORK_MS, _LEAST_TRIALS, progress)
     search = _Search(trials, objective, demands)
     default = search.start(systems[0])
     search.climb(systems[0])
@@ -80,7 +78,7 @@ def search(
     chosen = search.best()
     if not search.meets(chosen):
         raise _unreachable(trials.candidates, requirements, demands, chosen)
-    return Plan(chosen, default, _frontier(trials.candidates, chosen), _notes(trials, chosen, default))
+    return Plan(chosen, default, _frontier(trials.candidates, chosen))
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,29 +209,6 @@ def _frontier(candidates: Sequence[Candidate], chosen: Candidate) -> tuple[Candi
         if not found or candidate.figures.sram_bytes < found[-1].figures.sram_bytes:
             found.append(candidate)
     return tuple(found)
-
-
-def _notes(trials: Trials, chosen: Candidate, default: Candidate) -> tuple[str, ...]:
-    mode, notes = chosen.system.memory_mode, list(trials.notes)
-    if chosen.system != default.system:
-        modes = f"{mode} instead of {default.system.memory_mode}"
-        notes.append(f"memory mode {modes}; Vela asks not to compare its estimates across memory modes")
-    # In the chosen memory mode: only there do the figures compare.
-    plain = next((c for c in trials.candidates if c.schedule == EthosuSchedule(mode)), None)
-    tried = f"the best of {len(trials.candidates)} schedules"
-    if plain is chosen:
-        notes.append(f"Vela's default is {tried}")
-    elif plain is None:
-        notes.append(tried)
-    else:
-        before, after = plain.figures, chosen.figures
-        change = after.latency_cycles / before.latency_cycles - 1 if before.latency_cycles else 0.0
-        others = before.flash_bytes + before.dram_bytes
-        notes.append(
-            f"{tried}; cycles {change:+.1%} to Vela's default, which takes {before.latency_cycles:,} cycles, "
-            f"{before.sram_bytes:,} bytes of SRAM and {others:,} of other memories"
-        )
-    return tuple(notes)
 
 
 def _unreachable(

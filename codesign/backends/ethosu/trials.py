@@ -9,10 +9,10 @@ from functools import cached_property
 from codesign.backends.base import Progress
 from codesign.backends.ethosu.figures import Figures
 from codesign.backends.ethosu.layers import LayerTable, layer_table
+from codesign.backends.ethosu.product import Source, source
 from codesign.backends.ethosu.rewrites import REWRITES, apply_rewrites
-from codesign.backends.ethosu.vela import Compiled, Job, Options, System, compile_models
+from codesign.backends.ethosu.vela import Compiled, Family, Options, System, compile_models
 from codesign.errors import ToolError, UnsupportedError
-from codesign.export.tflite import Exported, export_tflite
 from codesign.ir.graph import Graph
 from codesign.schedule import EthosuSchedule
 
@@ -28,19 +28,19 @@ _MS_PER_NODE, _BYTES_PER_MS = 0.5, 10_000
 class Candidate:
     """A schedule with what came of it.
 
-    exported  the model that Vela was given, compiled what it made of it
+    source  the model that Vela was given, compiled: what it made of it
     """
 
     system: System
     schedule: EthosuSchedule
-    exported: Exported
+    source: Source
     compiled: Compiled
     figures: Figures
 
     @cached_property
     def layers(self) -> LayerTable:
         """Vela's estimate for each node of the rewritten graph."""
-        return layer_table(self.compiled, self.system, self.exported.layers)
+        return layer_table(self.compiled, self.system, self.source.layers)
 
 
 class Trials:
@@ -49,64 +49,58 @@ class Trials:
     work_ms  what all compilations together may take, see `_MS_PER_NODE`; the first `least` are free of that limit
     """
 
-    def __init__(self, graph: Graph, work_ms: float, least: int, progress: Progress) -> None:
+    def __init__(self, graph: Graph, family: Family, work_ms: float, least: int, progress: Progress) -> None:
         # Helper nodes of a rewrite have the origin of their layer: with that, cycles are told apart layer by layer.
         self.graph = replace(graph, nodes=tuple(replace(node, origin=node.where) for node in graph.nodes))
+        self._family = family
+        self._is_tflite = source(graph, family).tflite is not None
         self.candidates: list[Candidate] = []
-        self.notes: list[str] = []
         self.refused: dict[EthosuSchedule, ToolError | UnsupportedError] = {}
         self._progress = progress
-        self._models: dict[Steps, tuple[Graph, Exported] | UnsupportedError] = {}
+        self._models: dict[Steps, Source | UnsupportedError] = {}
         self._tried: set[tuple[System, EthosuSchedule]] = set()
         weights = sum(const.type.size for const in graph.consts.values())
         self.left = max(least, int(work_ms / (_MS_PER_NODE * len(graph.nodes) + weights / _BYTES_PER_MS)))
 
     def run(self, asked: Sequence[tuple[System, EthosuSchedule]]) -> list[Candidate]:
-        """The candidates of these schedules as far as the work allows; what is refused is left out with a note."""
-        fresh: list[tuple[System, EthosuSchedule, Exported]] = []
+        """The candidates of these schedules as far as the work allows; what is refused is left out."""
+        fresh: list[tuple[System, EthosuSchedule, Source]] = []
         for system, schedule in asked:
             if len(fresh) < self.left and (system, schedule) not in self._tried:
                 self._tried.add((system, schedule))
                 model = self._model(schedule.rewrites)
                 if isinstance(model, UnsupportedError):
-                    self._drop(schedule, model)
+                    self.refused[schedule] = model
                 else:
-                    fresh.append((system, schedule, model[1]))
+                    fresh.append((system, schedule, model))
         self.left -= len(fresh)
-        jobs = [Job(e.content, system, Options(s.optimise, s.arena_limit, s.disabled)) for system, s, e in fresh]
+        jobs = [
+            model.job(system, Options(s.optimise, s.arena_limit, s.disabled), raw=False) for system, s, model in fresh
+        ]
         made = []
-        for (system, schedule, exported), result in zip(fresh, compile_models(jobs, self._progress), strict=True):
+        for (system, schedule, model), result in zip(fresh, compile_models(jobs, self._progress), strict=True):
             if isinstance(result, ToolError):
-                self._drop(schedule, result)
+                self.refused[schedule] = result
             else:
-                made.append(Candidate(system, schedule, exported, result, Figures.of(result, system)))
+                made.append(Candidate(system, schedule, model, result, Figures.of(result, system)))
         self.candidates += made
         return made
 
     def cycles(self, candidate: Candidate) -> Mapping[str, int]:
         """Cycles by layer of the user's model."""
-        model = self._models[candidate.schedule.rewrites]
-        assert not isinstance(model, UnsupportedError)
-        found: dict[str, int] = {}
-        for layer in candidate.layers.layers:
-            where = model[0].node(layer.name).where
-            found[where] = found.get(where, 0) + layer.op_cycles
-        return found
+        return {layer.name: layer.op_cycles for layer in candidate.layers.layers}
 
-    def _model(self, steps: Steps) -> tuple[Graph, Exported] | UnsupportedError:
-        """The rewritten graph as Vela takes it, or why no `.tflite` holds it exactly."""
+    def _model(self, steps: Steps) -> Source | UnsupportedError:
+        """The rewritten graph as Vela takes it, in the format of the graph as it is; or why it cannot be."""
         if steps not in self._models:
             try:
-                graph = apply_rewrites(self.graph, steps)
-                self._models[steps] = graph, export_tflite(graph)
+                made = source(apply_rewrites(self.graph, steps), self._family)
+                if steps and made.tflite is None and self._is_tflite:
+                    raise UnsupportedError(*made.inexact)
+                self._models[steps] = made
             except UnsupportedError as error:
                 self._models[steps] = error
         return self._models[steps]
-
-    def _drop(self, schedule: EthosuSchedule, error: ToolError | UnsupportedError) -> None:
-        self.refused[schedule] = error
-        what = ", ".join(f"{name} of {len(layers)}" for name, layers in schedule.rewrites) or "no rewrite"
-        self.notes.append(f"left out: {what}, {schedule.optimise}: {str(error).splitlines()[0]}")
 
 
 def ordered(steps: Mapping[str, Sequence[str]]) -> Steps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,11 @@ MACS: Mapping[Family, tuple[int, ...]] = {
 ACCELERATORS = tuple(f"{family}-{macs}" for family, sizes in MACS.items() for macs in sizes)
 """The names of all accelerators."""
 
+_NUMBERS: Mapping[str, str] = {
+    "clock_scale": "a number above 0, the memory's clock by the accelerator's",
+    "length": "a whole number of bytes, 1 or more",
+    "latency": "a whole number of cycles, 0 or more",
+}
 _ADDRESS_BITS: Mapping[Family, int] = {"ethos-u55": 32, "ethos-u65": 40, "ethos-u85": 40}
 _SECONDS_PER_JOB = 120.0
 
@@ -82,6 +88,23 @@ class System:
             )
         if not found:
             self.arena_limit()
+            found += self._bad_numbers(f"System_Config.{self.system_config}")
+        return found
+
+    def _bad_numbers(self, section: str) -> list[Diagnostic]:
+        """Options of the memories that Vela would read as something else, without a word."""
+        found = []
+        for key, text in self.parser()[section].items():
+            name = key.rpartition("_")[2] if not key.endswith("clock_scale") else "clock_scale"
+            if name not in _NUMBERS:
+                continue
+            try:
+                value = float(text) if name == "clock_scale" else int(text)
+                good = value >= 0 if name == "latency" else 0 < value < math.inf
+            except ValueError:
+                good = False
+            if not good:
+                found.append(Diagnostic("vela.ini", f"{section} has {key}={text}", _NUMBERS[name]))
         return found
 
     def clock_hz(self) -> float:
@@ -107,14 +130,17 @@ class System:
         systems = [replace(self, memory_mode=name.partition(".")[2]) for name in sorted(names, key=lambda n: n != own)]
         return [system for system in systems if system.memory_mode == self.memory_mode or system._is_possible()]
 
+    def constants_in_sram(self) -> bool:
+        """Whether weights and scales lie in SRAM."""
+        return self._memory_of("const_mem_area") == "Sram"
+
     def _is_possible(self) -> bool:
-        section, mode = f"System_Config.{self.system_config}", f"Memory_Mode.{self.memory_mode}"
-        used = []
-        for area in ("const_mem_area", "arena_mem_area", "cache_mem_area"):
-            port = self._option(mode, area, "Axi0").lower()
-            used.append(self._option(section, f"{port}_port", "Sram"))
-        const, arena, cache = used
+        const, arena, cache = (self._memory_of(f"{what}_mem_area") for what in ("const", "arena", "cache"))
         return arena in ("Sram", "Dram") and cache == "Sram" and (const != "Sram" or arena == "Sram")
+
+    def _memory_of(self, area: str) -> str:
+        port = self._option(f"Memory_Mode.{self.memory_mode}", area, "Axi0").lower()
+        return self._option(f"System_Config.{self.system_config}", f"{port}_port", "Sram")
 
     def sections(self) -> list[str]:
         """The sections of the ini file."""

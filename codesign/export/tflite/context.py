@@ -50,7 +50,7 @@ class Export:
             allowed = "what 8-bit weights, a 32-bit bias and TFLite's double rounding carry exactly"
             hint = "codesign export to a .tosa file, whose rescaling is explicit, or with --nearest"
             raise Refusal(found, allowed, hint)
-        self.inexact[kernel.node.where] = found
+        self.inexact[kernel.node.name] = found
 
     def declare(self, name: str) -> int:
         """The tensor of a value, made when it is first asked for."""
@@ -160,6 +160,6 @@ def activation_for(storage: Storage, low: int, high: int, *, exactly: bool) -> t
 
 
 def clamp_behind(export: Export, kernel: Kernel) -> tuple[int, int] | None:
-    """The limits of a chain that is one clamp at most; None: no chain. Assumes that `cover` let nothing else pass."""
-    clamps = [clamp_of(export.graph, node) for node in kernel.chain]
-    return next((clamp for clamp in clamps if clamp is not None), None)
+    """What the clamps of a chain leave together; None: it has none. Assumes that nothing else in it limits."""
+    clamps = [clamp for node in kernel.chain if (clamp := clamp_of(export.graph, node)) is not None]
+    return (max(low for low, _ in clamps), min(high for _, high in clamps)) if clamps else None

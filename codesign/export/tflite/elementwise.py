@@ -8,12 +8,14 @@ from codesign.export.tflite.chain import Chain
 from codesign.export.tflite.context import Export, activation_for, clamp_behind
 from codesign.export.tflite.cover import Kernel, Operand, clamp_of
 from codesign.export.tflite.linear import Sum, emit_sum
+from codesign.export.tflite.steps import constants, is_exact, is_rescale, is_unlimited
 from codesign.export.tflite.storage import Storage
+from codesign.export.tflite.take import chosen
 from codesign.frontend.problems import Refusal
 from codesign.frontend.tflite.arithmetic import Summation
-from codesign.frontend.tflite.params import Rescale, rescale
-from codesign.ir.graph import Graph, Node
-from codesign.ir.ops import Requant, Reshape, Rounding
+from codesign.frontend.tflite.params import rescale
+from codesign.ir.graph import Graph
+from codesign.ir.ops import Requant, Reshape, Rounding, Take
 from codesign.ir.types import IntArray
 
 
@@ -63,29 +65,14 @@ def _is_summation(
         if len(operand.steps) != 2:
             return False
         shifted, scaled = operand.steps
-        if not _is_exact(graph, shifted, 1 << left, -storage.zero << left) or not _is_rescale(graph, scaled, factor, 0):
+        if not is_exact(graph, shifted, 1 << left, -storage.zero << left):
+            return False
+        if not is_rescale(graph, scaled, factor, 0) or not is_unlimited(graph, scaled):
             return False
     steps = [node for node in kernel.chain if not isinstance(node.op, Reshape)]
-    if not steps or not _is_rescale(graph, steps[0], by.result, out.zero):
+    if not steps or not is_rescale(graph, steps[0], by.result, out.zero):
         return False
     return all(clamp_of(graph, node) is not None for node in steps[1:])
-
-
-def _is_exact(graph: Graph, node: Node, factor: int, offset: int) -> bool:
-    """Whether the node computes x * factor + offset."""
-    op = node.op
-    return isinstance(op, Requant) and op.zero_point == offset and _constants(graph, node) == ([factor], [0])
-
-
-def _is_rescale(graph: Graph, node: Node, by: Rescale, zero_point: int) -> bool:
-    op = node.op
-    same = isinstance(op, Requant) and op.rounding is by.rounding and op.zero_point == zero_point
-    return same and _constants(graph, node) == (by.multiplier.tolist(), by.shift.tolist())
-
-
-def _constants(graph: Graph, node: Node) -> tuple[list[int], list[int]]:
-    multiplier, shift = (graph.consts[name].value.tolist() for name in node.inputs[1:])
-    return multiplier, shift
 
 
 def _emit(export: Export, kernel: Kernel, name: str, out: Storage) -> None:
@@ -112,13 +99,11 @@ def _exact_term(graph: Graph, operand: Operand) -> tuple[int, int]:
     factor, offset = 1, 0
     for node in operand.steps:
         assert isinstance(node.op, Requant)
-        multiplier, shift = _constants(graph, node)
-        source, result = graph.type(node.inputs[0]).dtype, node.op.out
+        multiplier, shift = constants(graph, node)
+        if not is_unlimited(graph, node):
+            raise Refusal("a term that is limited before the sum", "a type that holds every term")
         if len(multiplier) != 1 or shift != [0]:
             raise Refusal("a term that is rounded before the sum", "terms times a whole number, or TFLite's own ADD")
-        ends = sorted(e * multiplier[0] + node.op.zero_point for e in (source.lo, source.hi))
-        if ends[0] < result.lo or ends[1] > result.hi:
-            raise Refusal("a term that is limited before the sum", "a type that holds every term")
         factor, offset = factor * multiplier[0], offset * multiplier[0] + node.op.zero_point
     return factor, offset
 
@@ -158,8 +143,8 @@ def _rows(export: Export, kernel: Kernel, storages: list[Storage], terms: list[t
     channels, size = shape[-1], int(np.prod(shape[:-1]))
     storage = storages[0]
     rows = [
-        export.reshaped(kernel, export.declare(o.tensor), (1, size, channels), storage, f"row{i + 1}")
-        for i, o in enumerate(kernel.operands)
+        export.reshaped(kernel, _spread(export, kernel, operand), (1, size, channels), storage, f"row{i + 1}")
+        for i, operand in enumerate(kernel.operands)
     ]
     joined = export.helper(f"{kernel.node.name}.rows", (2, size, channels), storage)
     export.emit(kernel, "CONCATENATION", rows, joined, axis=1, activation=0)
@@ -171,20 +156,32 @@ def _rows(export: Export, kernel: Kernel, storages: list[Storage], terms: list[t
     emit_sum(export, kernel, Sum(weight, bias, groups=channels), joined, storage, (1, size, channels), reach)
 
 
+def _spread(export: Export, kernel: Kernel, operand: Operand) -> int:
+    """The tensor of an operand in the shape of the result."""
+    x, storage = export.declare(operand.tensor), export.storage(operand.tensor)
+    takes = [node for node in operand.spread if isinstance(node.op, Take)]
+    if takes:
+        shape = export.graph.type(takes[0].inputs[0]).shape
+        x = export.reshaped(kernel, x, shape, storage, "axes")
+    return chosen(export, kernel, x, storage, takes)
+
+
 def multiply(export: Export, kernel: Kernel) -> None:
     """MUL: both inputs less their zero points, multiplied, rescaled once."""
     a, b = (export.storage(o.tensor) for o in kernel.operands)
     out, graph = export.storage(kernel.node.name), export.graph
     if len({a.kind, b.kind, out.kind}) > 1:
         raise Refusal("a product of values of 8 and of 16 bits", "one width")
+    if not all(is_unlimited(graph, step) for operand in kernel.operands for step in operand.steps):
+        raise Refusal("a factor that is limited before the product", "a type that holds every factor")
     centred = all(
         (storage.zero == 0 and not operand.steps)
-        or (len(operand.steps) == 1 and _is_exact(graph, operand.steps[0], 1, -storage.zero))
+        or (len(operand.steps) == 1 and is_exact(graph, operand.steps[0], 1, -storage.zero))
         for operand, storage in zip(kernel.operands, (a, b), strict=True)
     )  # fmt: skip
     steps = [node for node in kernel.chain if not isinstance(node.op, Reshape)]
     by = rescale(float(a.params.single * b.params.single / out.params.single))
-    same = bool(steps) and _is_rescale(graph, steps[0], by, out.zero)
+    same = bool(steps) and is_rescale(graph, steps[0], by, out.zero)
     if not centred or not same or any(clamp_of(graph, node) is None for node in steps[1:]):
         raise Refusal(
             "a product that is rescaled otherwise than by MUL", f"{Rounding.TFLITE_DOUBLE.value}, one multiplier"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesign.errors import Diagnostic, UnsupportedError, raise_all
-from codesign.export.tflite import elementwise, spatial, table
+from codesign.export.tflite import elementwise, spatial, table, take
 from codesign.export.tflite.context import Export
 from codesign.export.tflite.cover import Kernel, cover
 from codesign.export.tflite.linear import linear
@@ -46,7 +46,7 @@ class Exported:
     shapes           of the graph's outputs, without the batch
     tensors          of the graph's values that are kept: index in the file, and stored integer less the value
     layers           for each operator of the file: the user's name of the layer that it (helps to) compute
-    inexact          layers that are only the nearest that TFLite has, with what is not exact about them
+    inexact          values that are only the nearest that TFLite has, with what is not exact about them
     """
 
     content: bytes
@@ -131,7 +131,7 @@ def _emit(export: Export, kernel: Kernel) -> None:
         case Pad():
             spatial.pad(export, kernel)
         case Take():
-            spatial.take(export, kernel)
+            take.take(export, kernel)
         case Transpose():
             spatial.transpose(export, kernel)
         case Lookup():

@@ -52,7 +52,7 @@ def sum_of(export: Export, kernel: Kernel) -> Sum:
     op, graph = kernel.base.op, export.graph
     constants = [graph.consts[name].value for name in kernel.base.inputs if name in graph.consts]
     if isinstance(op, AvgPool2d):
-        height, width, channels = graph.type(kernel.tensors[0]).shape
+        height, width, channels = graph.type(kernel.base.inputs[0]).shape
         # A window as large as the image has no use for a stride, and hardware has limits on it.
         rest = (
             height + op.padding[0] + op.padding[2] - op.kernel[0],
@@ -74,8 +74,10 @@ def linear(export: Export, kernel: Kernel) -> None:
     """The kernel of a Conv2d, a Dense or a sum of windows, with the chain behind it."""
     made = sum_of(export, kernel)
     assert kernel.base is not None
-    x = export.declare(kernel.tensors[0])
-    emit_sum(export, kernel, made, x, export.storage(kernel.tensors[0]), export.graph.type(kernel.base.name).shape)
+    x, storage = export.declare(kernel.tensors[0]), export.storage(kernel.tensors[0])
+    if isinstance(kernel.base.op, AvgPool2d):
+        x = export.reshaped(kernel, x, export.graph.type(kernel.base.inputs[0]).shape, storage, "rows")
+    emit_sum(export, kernel, made, x, storage, export.graph.type(kernel.base.name).shape)
 
 
 def per_channel(export: Export, kernel: Kernel, channels: int) -> None:

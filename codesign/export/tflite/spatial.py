@@ -1,4 +1,4 @@
-"""MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, CONCATENATION, and Take as STRIDED_SLICE and RESIZE_NEAREST_NEIGHBOR."""
+"""MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, CONCATENATION, RESHAPE and TRANSPOSE."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import numpy as np
 
 from codesign.export.tflite.context import VALID, Export, activation_for, clamp_behind, padding_mode
 from codesign.export.tflite.cover import Kernel
+from codesign.export.tflite.steps import is_exact, is_rescale
 from codesign.frontend.problems import Refusal
 from codesign.frontend.tflite.params import NONE
-from codesign.frontend.tflite.spatial import mean_rescale, nearest
-from codesign.ir.graph import Node
-from codesign.ir.ops import AvgPool2d, MaxPool2d, Pad, Requant, Reshape, Take, Transpose
-from codesign.passes.rewrite import producer
-
-_MOST_PIECES = 64
+from codesign.frontend.tflite.spatial import mean_rescale
+from codesign.ir.ops import AvgPool2d, MaxPool2d, Pad, Reshape, Transpose
 
 
 def pool(export: Export, kernel: Kernel) -> None:
@@ -51,28 +48,27 @@ def mean(export: Export, kernel: Kernel) -> bool:
     assert isinstance(op, AvgPool2d)
     (name,) = kernel.tensors
     x, out = export.storages.get(name), export.storages.get(kernel.node.name)
-    rows = producer(graph, name)
-    data = rows.inputs[0] if rows is not None and isinstance(rows.op, Reshape) else name
     steps = [step for step in kernel.chain if not isinstance(step.op, Reshape)]
     if x is None or out is None or not 1 <= len(steps) <= 2:
         return False
-    before, n, after = graph.type(name).shape
-    source = graph.type(data).shape
-    axes = next((a for a in _spans(len(source)) if _cut(source, a) == (before, n, after)), None)
+    rows, source = graph.type(node.inputs[0]).shape, graph.type(name).shape
+    n = rows[1]
+    axes = next((a for a in _spans(len(source)) if cut(source, a) == rows), None)
     if axes is None or (op.kernel, op.stride, op.padding) != ((1, n), (1, n), (0, 0, 0, 0)):
         return False
     by = mean_rescale(x.scale, out.scale, n)
-    centred = [(1, 0, -n * x.zero)] if len(steps) == 2 else []
-    expected = [*centred, (int(by.multiplier[0]), int(by.shift[0]), out.zero)]
     dtype = graph.type(kernel.node.name).dtype
-    if [_single(export, step) for step in steps] != expected or (len(steps) == 1 and x.zero):
+    centred = is_exact(graph, steps[0], 1, -n * x.zero) if len(steps) == 2 else not x.zero
+    if not centred or not is_rescale(graph, steps[-1], by, out.zero):
         return False
     if dtype.hi - dtype.lo != (1 << out.params.dtype.bits) - 1:
         return False
     indices = export.file.integers(f"{kernel.node.name}.axes", [a + 1 for a in range(*axes)])
-    shape = source[: axes[0]] + source[axes[1] :]
+    kept = (*source[: axes[0]], *[1] * (axes[1] - axes[0]), *source[axes[1] :])
+    keep_dims = kept == graph.type(kernel.node.name).shape
+    shape = kept if keep_dims else source[: axes[0]] + source[axes[1] :]
     output = export.result(kernel, shape or (1,))
-    export.emit(kernel, "MEAN", [export.declare(data), indices], output, keep_dims=False)
+    export.emit(kernel, "MEAN", [export.declare(name), indices], output, keep_dims=keep_dims)
     export.finish(kernel, output)
     return True
 
@@ -81,17 +77,10 @@ def _spans(rank: int) -> list[tuple[int, int]]:
     return [(start, end) for start in range(rank) for end in range(start + 1, rank + 1)]
 
 
-def _cut(shape: tuple[int, ...], span: tuple[int, int]) -> tuple[int, int, int]:
+def cut(shape: tuple[int, ...], span: tuple[int, int]) -> tuple[int, int, int]:
+    """Elements before, in and behind a span of axes."""
     start, end = span
     return int(np.prod(shape[:start])), int(np.prod(shape[start:end])), int(np.prod(shape[end:]))
-
-
-def _single(export: Export, node: Node) -> tuple[int, int, int] | None:
-    """(multiplier, shift, zero point) of a Requant of the whole tensor."""
-    if not isinstance(node.op, Requant):
-        return None
-    multiplier, shift = (export.graph.consts[name].value for name in node.inputs[1:])
-    return (int(multiplier[0]), int(shift[0]), node.op.zero_point) if multiplier.size == shift.size == 1 else None
 
 
 def pad(export: Export, kernel: Kernel) -> None:
@@ -128,84 +117,3 @@ def transpose(export: Export, kernel: Kernel) -> None:
     order = export.file.integers(f"{kernel.node.name}.order", [0, *(axis + 1 for axis in kernel.base.op.axes)])
     export.emit(kernel, "TRANSPOSE", [export.declare(kernel.tensors[0]), order], output)
     export.finish(kernel, output)
-
-
-def take(export: Export, kernel: Kernel) -> None:
-    """One STRIDED_SLICE for equally spaced indices, RESIZE_NEAREST_NEIGHBOR for its repetitions, else joined slices."""
-    assert kernel.base is not None
-    op, (name,) = kernel.base.op, kernel.tensors
-    assert isinstance(op, Take)
-    storage, x = export.storage(name), export.declare(name)
-    source, shape = export.graph.type(name).shape, export.graph.type(kernel.base.name).shape
-    output = export.result(kernel, shape)
-    pieces = _progressions(op.indices)
-    if len(pieces) == 1:
-        _slice(export, kernel, x, output, op.axis, pieces[0])
-    elif (mode := _resize_mode(source[op.axis], op.indices)) is not None:
-        _resize(export, kernel, x, output, op.axis, len(op.indices), mode)
-    else:
-        if len(pieces) > _MOST_PIECES:
-            raise Refusal(
-                f"a choice of elements in {len(pieces)} pieces", f"at most {_MOST_PIECES} equally spaced ones"
-            )
-        made = []
-        for number, piece in enumerate(pieces):
-            part = (*shape[: op.axis], len(piece), *shape[op.axis + 1 :])
-            made.append(export.helper(f"{kernel.node.name}.part{number + 1}", part, storage))
-            _slice(export, kernel, x, made[-1], op.axis, piece)
-        export.emit(kernel, "CONCATENATION", made, output, axis=op.axis + 1, activation=NONE)
-    export.finish(kernel, output)
-
-
-def _progressions(indices: tuple[int, ...]) -> list[range]:
-    """The indices as the fewest runs of one step that a greedy walk finds; a step is never 0."""
-    runs: list[range] = []
-    start = 0
-    while start < len(indices):
-        end = start + 1
-        step = indices[end] - indices[start] if end < len(indices) and indices[end] != indices[start] else 1
-        while end < len(indices) and indices[end] - indices[end - 1] == step:
-            end += 1
-        runs.append(range(indices[start], indices[end - 1] + (1 if step > 0 else -1), step))
-        start = end
-    return runs
-
-
-def _slice(export: Export, kernel: Kernel, x: int, output: int, axis: int, piece: range) -> None:
-    """STRIDED_SLICE; the end of a falling range that includes 0 is what the mask for it means."""
-    size = export.file.shape(x)
-    begin, end, step = [0] * len(size), list(size), [1] * len(size)
-    begin[axis + 1], end[axis + 1], step[axis + 1] = piece.start, piece.stop, piece.step
-    end_mask = sum(1 << a for a in range(len(size)) if a != axis + 1)
-    if piece.stop < 0:
-        end_mask |= 1 << (axis + 1)
-        end[axis + 1] = 0
-    name = export.file.name(output)
-    numbers = [
-        export.file.integers(f"{name}.{what}", v) for what, v in (("begin", begin), ("end", end), ("step", step))
-    ]
-    masks = {f"{m}_mask": 0 for m in ("begin", "ellipsis", "new_axis", "shrink_axis")}
-    export.emit(kernel, "STRIDED_SLICE", [x, *numbers], output, end_mask=end_mask, **masks)
-
-
-def _resize_mode(size: int, indices: tuple[int, ...]) -> tuple[bool, bool] | None:
-    """(align_corners, half_pixel_centers) with which RESIZE_NEAREST_NEIGHBOR takes these indices along one axis."""
-    for mode in ((False, False), (False, True), (True, False)):
-        if nearest(size, len(indices), *mode) == indices:
-            return mode
-    return None
-
-
-def _resize(
-    export: Export, kernel: Kernel, x: int, output: int, axis: int, count: int, mode: tuple[bool, bool]
-) -> None:
-    """Along one axis, seen as the height of an image; the other side keeps its size, which every mode leaves alone."""
-    storage, size = export.storage(kernel.tensors[0]), export.file.shape(x)[1:]
-    before, inner, after = _cut(size, (axis, axis + 1))
-    image = export.reshaped(kernel, x, (before, inner, after), storage, "image")
-    made = export.helper(f"{kernel.node.name}.resized", (before, count, after), storage)
-    sizes = export.file.integers(f"{kernel.node.name}.size", [before, count])
-    export.emit(
-        kernel, "RESIZE_NEAREST_NEIGHBOR", [image, sizes], made, align_corners=mode[0], half_pixel_centers=mode[1]
-    )
-    export.reshape(kernel, made, output)

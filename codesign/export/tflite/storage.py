@@ -61,9 +61,10 @@ def storages(graph: Graph, kernels: Sequence[Kernel]) -> dict[str, Storage]:
     names = [port.name for port in graph.inputs] + tensors
     classes = _classes(graph, names, kernels)
     found = {}
-    for members in classes:
-        made = _storage(graph, members, [k for k in kernels if k.node.name in members], kernels)
-        if made is not None:
+    for connected in classes:
+        members = {name for name in connected if fits(graph.type(name).dtype)}
+        if members:
+            made = _storage(graph, members, [k for k in kernels if k.node.name in members], kernels)
             found.update(dict.fromkeys(members, made))
     return found
 
@@ -104,15 +105,9 @@ def keeps_meaning(kernel: Kernel) -> bool:
     return isinstance(op, MaxPool2d | Concat | Pad | Take | Transpose) or (isinstance(op, AvgPool2d) and op.mean)
 
 
-def _storage(graph: Graph, members: set[str], makers: Sequence[Kernel], kernels: Sequence[Kernel]) -> Storage | None:
+def _storage(graph: Graph, members: set[str], makers: Sequence[Kernel], kernels: Sequence[Kernel]) -> Storage:
     types = [graph.type(name).dtype for name in members]
     lo, hi = min(t.lo for t in types), max(t.hi for t in types)
-    if (
-        any(not fits(t) for t in types)
-        or hi - lo >= 1 << 16
-        or (hi - lo >= 1 << 8 and (lo < -(1 << 15) or hi >= 1 << 15))
-    ):
-        return None
     ends = {port.name for port in (*graph.inputs, *graph.outputs)} & members
     if any(kernel.base is not None and isinstance(kernel.base.op, Softmax) for kernel in makers):
         return Storage("int16", 0, 2.0**-15, 0) if hi - lo >= 1 << 8 else Storage("int8", -128 - lo, 2.0**-8, -128)

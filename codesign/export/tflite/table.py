@@ -10,11 +10,11 @@ import numpy as np
 from codesign.export.tflite.context import Export, activation_for
 from codesign.export.tflite.cover import Kernel, clamp_of
 from codesign.export.tflite.linear import per_channel
+from codesign.export.tflite.steps import is_exact, is_rescale
 from codesign.frontend.problems import Refusal
 from codesign.frontend.tflite.activation import TABLES
 from codesign.frontend.tflite.params import DTYPES, NONE, RELU, RELU6, RELU_N1_TO_1, rescale
-from codesign.ir.graph import Node
-from codesign.ir.ops import Requant, Reshape, Rounding, Softmax
+from codesign.ir.ops import Reshape, Softmax
 
 _NAMES = {NONE: "QUANTIZE", RELU: "RELU", RELU6: "RELU6", RELU_N1_TO_1: "RELU_N1_TO_1"}
 _INT32 = 2
@@ -34,13 +34,10 @@ def _quantize(export: Export, kernel: Kernel) -> bool:
     if out.params.dtype.bits > x.params.dtype.bits:
         return False
     by = rescale(x.scale / out.scale)
-    centre = (Rounding.HALF_UP, 1, 0, -x.zero)
-    found = [_requant(export, node) for node in steps]
-    if x.zero and (not found or found[0] != centre):
+    if x.zero and not (steps and is_exact(export.graph, steps[0], 1, -x.zero)):
         return False
     rest = steps[1:] if x.zero else steps
-    expected = (by.rounding, int(by.multiplier[0]), int(by.shift[0]), out.zero)
-    if not rest or _requant(export, rest[0]) != expected:
+    if not rest or not is_rescale(export.graph, rest[0], by, out.zero):
         return False
     clamps = [clamp_of(export.graph, node) for node in rest[1:]]
     if None in clamps:
@@ -59,16 +56,6 @@ def _quantize(export: Export, kernel: Kernel) -> bool:
     export.emit(kernel, _NAMES[activation], [source], made)
     export.finish(kernel, made)
     return True
-
-
-def _requant(export: Export, node: Node) -> tuple[Rounding, int, int, int] | None:
-    """(rounding, multiplier, shift, zero point) of a Requant of the whole tensor."""
-    if not isinstance(node.op, Requant):
-        return None
-    multiplier, shift = (export.graph.consts[name].value for name in node.inputs[1:])
-    if multiplier.size > 1 or shift.size > 1:
-        return None
-    return node.op.rounding, int(multiplier[0]), int(shift[0]), node.op.zero_point
 
 
 def lookup(export: Export, kernel: Kernel) -> None:

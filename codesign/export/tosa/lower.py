@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from codesign.arrays import write_bytes
@@ -65,11 +66,24 @@ def export_tosa(graph: Graph, batch: int = 1) -> bytes:
     says in which integers. Raises UnsupportedError with every layer that has no exact form, UsageError for a batch
     below 1, ToolError without tosa-tools.
     """
-    return export_operators(graph, batch)[0]
+    return export_operators(graph, batch).content
 
 
-def export_operators(graph: Graph, batch: int = 1) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    """`export_tosa`, and for every operator of the file its kind and the user's name of its layer."""
+@dataclass(frozen=True, eq=False)
+class Written:
+    """A file, and what is in it: names of layers are the user's.
+
+    operators     (kind, layer) of every operator, constants included
+    convolutions  (layer, weights with the multipliers and shifts behind them, biases), as bytes
+    """
+
+    content: bytes
+    operators: tuple[tuple[str, str], ...]
+    convolutions: tuple[tuple[str, bytes, bytes], ...]
+
+
+def export_operators(graph: Graph, batch: int = 1) -> Written:
+    """`export_tosa`, and what a reader of its operators needs to know."""
     if batch < 1:
         raise UsageError.at("batch", f"{batch} frames", "1 or more")
     require("tosa")
@@ -91,7 +105,9 @@ def export_operators(graph: Graph, batch: int = 1) -> tuple[bytes, tuple[tuple[s
     raise_all(UnsupportedError, found)
     content = c.writer.serialise(_outputs(c))
     names = {node.name: node.where for node in c.graph.nodes}
-    return content, tuple((kind, names.get(layer, layer)) for kind, layer in c.writer.written)
+    operators = ((kind, names.get(layer, layer)) for kind, layer in c.writer.written)
+    convolutions = ((names.get(layer, layer), key, biases) for layer, key, biases in c.writer.convolutions())
+    return Written(content, tuple(operators), tuple(convolutions))
 
 
 def write_tosa(graph: Graph, path: Path, batch: int = 1) -> None:

@@ -182,6 +182,17 @@ class Writer:
             block.addOutput(name)
         return bytes(file.serialize())
 
+    def convolutions(self) -> list[tuple[str, bytes, bytes]]:
+        """Of every convolution the node, its weights with the multipliers and shifts behind it, and its biases."""
+        rescales = {o.inputs[0]: o.inputs[1:3] for o in self._operations if o.kind == "RESCALE"}
+        found = []
+        for o in self._operations:
+            if o.kind in ("CONV2D", "DEPTHWISE_CONV2D"):
+                weights, biases = o.inputs[1:3]
+                data = [self._consts[i].values.tobytes() for i in (weights, *rescales.get(o.output.index, ()))]
+                found.append((o.layer, b"".join(data), self._consts[biases].values.tobytes()))
+        return found
+
     def _complete(self, names: dict[int, str], others: Sequence[tuple[int, str]]) -> None:
         """Give every tensor a name: its own, else that of its layer with a number."""
         taken = set(names.values())

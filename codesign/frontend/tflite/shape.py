@@ -38,12 +38,15 @@ def transpose(layer: Layer) -> None:
     ctx, source, result = layer.ctx, layer.op.inputs[0], layer.op.outputs[0]
     if order[0] == 0 and shape[0] == 1 and ctx.readers[source] == 1:
         axes = tuple(axis - 1 for axis in order[1:])
+        given = frame(layer.result().shape), frame(shape)
         if source in ctx.ports and source not in ctx.model.outputs:
             type_ = layer.type(value)
             permuted = replace(type_, shape=tuple(type_.shape[axis] for axis in axes))
+            ctx.notes.append(_note("input", layer.tensor(0).where, "wanted", given))
             ctx.values[result] = ctx.add_input(source, permuted, axes)
             return
         if result in ctx.model.outputs and not ctx.readers.get(result):
+            ctx.notes.append(_note("output", layer.result().where, "given", given[::-1]))
             ctx.values[result] = value
             ctx.output_axes[result] = tuple(int(axis) for axis in np.argsort(axes))
             return
@@ -51,6 +54,10 @@ def transpose(layer: Layer) -> None:
         raise Refusal(f"a TRANSPOSE {tuple(order)} of {shape}, which moves the batch", "0 as the first axis")
     first = int(has_batch(shape))
     layer.final(Transpose(tuple(axis - first for axis in order[first:])), [value])
+
+
+def _note(end: str, name: str, what: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> str:
+    return f"{end} {name}: {what} as {shapes[0]}, the model has {shapes[1]}; its TRANSPOSE is left to the application"
 
 
 def concatenation(layer: Layer) -> None:

@@ -8,7 +8,7 @@ from codesign.backends.ethosu.audit.arithmetic import ROUNDINGS, finished, limit
 from codesign.backends.ethosu.audit.golden import Convolution
 from codesign.backends.ethosu.audit.result import Verdict
 from codesign.backends.ethosu.audit.step import Found, Step
-from codesign.backends.ethosu.audit.window import NO_BOX, locate
+from codesign.backends.ethosu.audit.window import NO_BOX, locate, spans, spread
 from codesign.backends.ethosu.stream.errors import StreamError
 from codesign.backends.ethosu.stream.operations import Kind
 from codesign.backends.ethosu.stream.ordering import FILL, Volume, order_fast, order_u55, order_u85
@@ -30,15 +30,13 @@ def audit_convolution(step: Step) -> None:
     step.write(pixels[:, :, None] * outputs + start + np.arange(depth), step.apart)
     if not step.op.per_channel or not step.op.weights or step.op.upscale:
         raise Found(Verdict.DIFFERS, "computed weights, one scale for all channels, or a larger input")
-    if step.op.accumulates:
-        raise Found(Verdict.OPEN, "a convolution with chained sums")
     channels = slice(start, start + depth)
     try:
         _compare_weights(step, golden, channels)
     except StreamError as error:
         step.differs(f"weights that cannot be decoded: {error}", depth * golden.weights[0].size)
-    _compare_records(step, golden, channels)
-    _compare_result(step, golden)
+    compare_records(step, golden, channels)
+    compare_result(step, golden)
     step.compared = (
         f"weights, biases, multipliers and shifts of channels {start} to {start + depth - 1}, rounding, zero points, "
         "limits, window, padding, elements read and written"
@@ -69,6 +67,8 @@ def _windowed(step: Step, golden: Convolution) -> tuple[IntArray, int]:
     height, width = golden.weights.shape[1:3]
     pixels, first = locate(step, golden.op, (height, width), golden.op.dilation)
     channels = golden.weights.shape[3] * golden.op.groups
+    if any(golden.op.padding):
+        step.expect("input zero point", step.op.ifm.zero_point, golden.op.pad_value)
     if step.op.kind is Kind.DEPTHWISE:
         if golden.op.groups == channels and len(golden.weights) != channels:
             raise Found(Verdict.OPEN, "a depthwise convolution with several outputs for each input, in parts")
@@ -78,8 +78,6 @@ def _windowed(step: Step, golden: Convolution) -> tuple[IntArray, int]:
     if golden.op.groups != 1:
         raise Found(Verdict.OPEN, f"a convolution of {golden.op.groups} groups")
     step.expect("input channels", step.op.ifm.shape[2], channels)
-    if any(golden.op.padding):
-        step.expect("input zero point", step.op.ifm.zero_point, golden.op.pad_value)
     return pixels, _next_channels(step, pixels)
 
 
@@ -92,26 +90,35 @@ def _next_channels(step: Step, pixels: IntArray) -> int:
 
 
 def _compare_weights(step: Step, golden: Convolution, channels: slice) -> None:
-    weights = golden.weights[channels]
-    wrong = read_weights(step, weights)
+    weights, kernel = golden.weights[channels], step.op.kernel
+    assert kernel is not None
+    apart = (1, 1) if golden.dense else spread(kernel, (weights.shape[1], weights.shape[2]), golden.op.dilation)
+    wrong = read_weights(step, weights, apart)
     if wrong:
         step.differs(f"{wrong} of {weights.size} weights differ", wrong)
 
 
-def read_weights(step: Step, weights: IntArray) -> int:
+def read_weights(step: Step, weights: IntArray, apart: tuple[int, int] = (1, 1)) -> int:
     """How many weights (outputs, height, width, inputs) are others in the streams, or in none of them.
+
+    apart  how many taps of the NPU's kernel those of the weights are apart, (y, x)
 
     What is in the streams between them and behind must be 0, and is a finding of its own.
     """
     op, kernel = step.op, step.op.kernel
     assert kernel is not None
-    outputs, height, width, inputs = weights.shape
+    outputs, *size, inputs = weights.shape
+    height, width = spans((size[0], size[1]), apart)
+    whole = np.zeros((outputs, height, width, inputs), dtype=np.int64)
+    taps = np.zeros((height, width), dtype=bool)
+    taps[:: apart[0], :: apart[1]] = True
+    whole[:, taps] = weights.reshape(outputs, -1, inputs)
     dilation, stride = (kernel.dilation_y, kernel.dilation_x), (kernel.stride_y, kernel.stride_x)
     depthwise, wide = op.kind is Kind.DEPTHWISE, op.ifm.bits == 16
     volume = Volume(
         outputs, height, width, inputs, depthwise, kernel.part_kernel, dilation, stride, op.block.depth, wide
     )
-    flat, right = weights.reshape(-1), np.zeros(weights.size, dtype=bool)
+    flat, right = whole.reshape(-1), np.zeros(whole.size, dtype=bool)
     filled = 0
     for part, order in zip(op.weights, _orders(step, volume), strict=False):
         data = step.flow.memory.constants(part, op.offset)
@@ -121,9 +128,11 @@ def read_weights(step: Step, weights: IntArray) -> int:
         places = order[:common][inside]
         right[places] = found[:common][inside] == flat[places]
         filled += int(np.count_nonzero(found[:common][~inside]) + np.count_nonzero(found[common:]))
+    wrong = ~right.reshape(whole.shape)
+    filled += int(np.count_nonzero(wrong[:, ~taps]))
     if filled:
         step.differs(f"{filled} weights other than 0 between and behind those of the layer", filled)
-    return int((~right).sum())
+    return int(np.count_nonzero(wrong[:, taps]))
 
 
 def _orders(step: Step, volume: Volume) -> list[IntArray]:
@@ -140,7 +149,8 @@ def _orders(step: Step, volume: Volume) -> list[IntArray]:
     return [order_u85(volume, c, device.cores, micro, device.macs, op.sparse) for c in range(device.cores)]
 
 
-def _compare_records(step: Step, golden: Convolution, channels: slice) -> None:
+def compare_records(step: Step, golden: Convolution, channels: slice) -> None:
+    """Differences of biases, multipliers and shifts."""
     op = step.op
     parts = [
         read_records(step.flow.memory.constants(part, op.offset), step.device.family, op.accumulator)
@@ -178,15 +188,32 @@ def _both_constant(golden: Convolution, channels: slice, found: Records) -> IntA
     return zero.astype(bool)
 
 
-def _compare_result(step: Step, golden: Convolution) -> None:
+def compare_result(step: Step, golden: Convolution) -> None:
+    """Differences of how sums become results: rounding, zero point, limits, a fused table."""
     op = step.op
     expected = next(name for name, meaning in ROUNDINGS.items() if meaning is golden.rounding)
     step.expect("rounding", op.scale.rounding.value, expected.value)
+    if step.narrows:
+        _compare_narrowed(step, golden)
+        return
     step.expect("output zero point", op.ofm.zero_point, golden.zero_point)
     low, high = limits(op)
     if not (step.apart and low <= golden.low and high >= golden.high):
         step.expect("limits of the result", (low, high), (golden.low, golden.high))
     compare_table(step)
+
+
+def _compare_narrowed(step: Step, golden: Convolution) -> None:
+    """A fused QUANTIZE that only limits what it reads: the operation limits its sums as both do in turn."""
+    domain = np.arange(golden.low, golden.high + 1)
+    expected = step.golden.pointwise(step.golden.nodes(step.result, step.fused), {step.first: domain[:, None]})
+    if expected is None or expected.shape[-1] != 1:
+        raise Found(Verdict.OPEN, "a fused QUANTIZE that is more than a rescaling")
+    low, high = limits(step.op)
+    found = np.clip(domain - golden.zero_point + step.op.ofm.zero_point, low, high)
+    wrong = int((found != expected[:, 0]).sum())
+    if wrong or (found[0], found[-1]) != (low, high):
+        step.differs(f"{wrong} of {len(domain)} results are not what the QUANTIZE behind makes of them", 1)
 
 
 def audit_limits(step: Step) -> None:

@@ -26,10 +26,10 @@ _NUMBERS = NUMBER - (1 << 32), NUMBER + (1 << 32)
 
 
 class Flow:
-    """The labels of the model's tensors, and of what is in memory."""
+    """The labels of the model's tensors, and of what is in the memory of the program that runs."""
 
-    def __init__(self, golden: Golden, memory: Memory) -> None:
-        self.golden, self.memory = golden, memory
+    def __init__(self, golden: Golden) -> None:
+        self.golden, self.memory = golden, Memory(b"", [])
         self._labels: dict[int, IntArray] = {}
         self._sorted: dict[int, tuple[IntArray, IntArray]] = {}
         self._fresh = OPEN

@@ -32,7 +32,7 @@ def audit_pointwise(step: Step) -> None:
         step.expect("upscaling", op.upscale, 0)
         if op.mode not in (Elementwise.MUL, Elementwise.ADD, Elementwise.SUB):
             raise Found(Verdict.DIFFERS, "an elementwise operation that neither adds, subtracts nor multiplies")
-    if op.accumulates or any(fm.bits != 8 for fm, _ in inputs):
+    if any(fm.bits != 8 for fm, _ in inputs):
         raise Found(Verdict.OPEN, "inputs of more than 8 bits: not every pair of values is compared")
     golden, found = _functions(step, nodes, ends, inputs, positions, order)
     wrong = int((golden != found).sum())
@@ -47,7 +47,7 @@ def audit_copy(step: Step) -> None:
     if op.activation.table is not None:
         raise Found(Verdict.DIFFERS, "a look-up table behind an operation that only moves values")
     if op.kind is not Kind.POOLING or op.kernel is None or op.accumulates:
-        raise Found(Verdict.OPEN, f"a {op.kind.value} that moves values")
+        raise Found(Verdict.OPEN, f"{op.kind.value}s that move values")
     if (op.kernel.height, op.kernel.width) != (1, 1) or op.ifm.bits != 8 or op.upscale not in (0, 1):
         raise Found(Verdict.OPEN, "values moved through a window, or of more than 8 bits")
     step.expect("padding", op.padding, (0, 0, 0, 0))

@@ -14,14 +14,14 @@ from codesign.ir.ops import MaxPool2d
 from codesign.ir.types import IntArray
 
 _INT8 = (-128, 127)
-_DIVIDES = "the NPU divides by the number of pixels itself, and no register says how it rounds"
-_BORDER = "the NPU counts the pixels of windows at the border itself, and no register says how it divides"
+_DIVIDES = "how the NPU rounds an average that it divides itself"
+_BORDER = "how the NPU divides an average at the border, whose pixels it counts itself"
 
 
 def audit_pooling(step: Step) -> None:
     """Compare an operation with the pooling that its operator is."""
     golden = step.golden.pool(step.result)
-    if golden is None or step.op.accumulates or step.op.activation.table is not None:
+    if golden is None or step.op.activation.table is not None:
         raise Found(Verdict.OPEN, "the golden graph computes more than a pooling here")
     pixels, start = locate(step, golden.op, golden.op.kernel, (1, 1))
     channels, depth = step.golden.shape(step.result)[-1], step.op.ofm.shape[2]
@@ -37,6 +37,12 @@ def audit_pooling(step: Step) -> None:
     if not most and (any(step.op.padding) or step.divides):
         _expect_mean(step, golden)
         raise Found(Verdict.OPEN, _DIVIDES if step.divides else _BORDER)
+    compare_values(step, golden)
+
+
+def compare_values(step: Step, golden: Pool) -> None:
+    """A difference unless every value of a maximum, or sum of a window, becomes what the golden pooling makes of it."""
+    most = isinstance(golden.op, MaxPool2d)
     values = np.arange(_INT8[0], _INT8[1] + 1) if most else _sums(golden)
     expected = np.clip(values if most else _means(golden, values), golden.low, golden.high)
     zero = step.op.ifm.zero_point * (1 if most else _area(golden))

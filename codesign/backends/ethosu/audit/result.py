@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+_REASONS = 3
+"""Why something is not established: as many reasons as a summary names."""
 
 
 class Verdict(enum.Enum):
@@ -101,6 +105,11 @@ class Audit:
         return sum(verdict in (None, row.verdict) for row in self.rows)
 
     @property
+    def reasons(self) -> tuple[tuple[str, int], ...]:
+        """Why operations are not established, and of how many that is said; the commonest first."""
+        return tuple(Counter(t for row in self.rows if row.verdict is Verdict.OPEN for t in row.findings).most_common())
+
+    @property
     def differences(self) -> tuple[str, ...]:
         """A sentence for everything that differs, the layer's name first."""
         found = [str(row) for row in self.rows if row.verdict is Verdict.DIFFERS]
@@ -119,7 +128,7 @@ class Audit:
         }
 
     def summary(self) -> str:
-        """One line: constants and operations proved, of how many."""
+        """One line: constants and operations proved, of how many; the commonest reasons why others are not."""
         proved, open_ = self.operations(Verdict.PROVED), self.operations(Verdict.OPEN)
         differing = self.operations(Verdict.DIFFERS)
         text = (
@@ -127,7 +136,11 @@ class Audit:
             f"{proved} of {len(self.rows)} operations equal the golden graph"
         )
         text += f"; {differing} operations differ" if differing else ""
-        return text + (f"; {open_} not established" if open_ else "")
+        if not open_:
+            return text
+        reasons = [f"{reason} ({count})" for reason, count in self.reasons]
+        more = "; for others see artifact/audit.json" if len(reasons) > _REASONS else ""
+        return f"{text}; {open_} not established: {', '.join(reasons[:_REASONS])}{more}"
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:

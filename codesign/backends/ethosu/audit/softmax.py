@@ -12,7 +12,7 @@ from codesign.ir.ops.fixed_point import doubling_high_mul, exp_on_negative_value
 
 def audit_softmax(step: Step) -> None:
     """Found: of no operation of a softmax more is established than its table."""
-    text = "SOFTMAX is computed by operations of its own, of which only the table of exponentials is compared"
+    text = "the arithmetic of SOFTMAX but for its table of exponentials"
     op = next((n.op for n in step.golden.nodes(step.result) if isinstance(n.op, Softmax)), None)
     if op is None or step.op.activation.table is None or step.op.ofm.bits != 32:
         raise Found(Verdict.OPEN, text)

@@ -24,12 +24,22 @@ class Found(Exception):
         self.verdict, self.text = verdict, text
 
 
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What the parts of a window have in common, and how often each tap was in one; accumulator: bits of a sum."""
+
+    zero_point: int
+    accumulator: int
+    count: IntArray
+
+
 @dataclass(eq=False)
 class Step:
     """An operation, the operators of the model that it computes (the first, and those fused behind it), its findings.
 
     covered   how often each element of a tensor was computed, by tensor
     channels  how many channels of a tensor were computed, by the tensor and the first pixel of the operation
+    parts     windows that are computed in parts, as far as they are, by tensor
     apart     the activation that is fused to the operator is an operation of its own
     """
 
@@ -40,6 +50,7 @@ class Step:
     device: Device
     covered: dict[int, IntArray]
     channels: dict[tuple[int, int], int]
+    parts: dict[int, Parts]
     apart: bool = False
     findings: list[tuple[Verdict, str]] = field(default_factory=list)
     differing: int = 0
@@ -60,6 +71,12 @@ class Step:
     def fused(self) -> tuple[int, ...]:
         """The tensors between, which only the operation itself sees."""
         return tuple(self.golden.operator(k).outputs[0] for k in self.operators[1:-1])
+
+    @property
+    def narrows(self) -> bool:
+        """Whether a QUANTIZE is fused behind, without a table."""
+        behind = self.golden.operator(self.operators[-1]).name if len(self.operators) > 1 else ""
+        return behind == "QUANTIZE" and self.op.activation.table is None
 
     @property
     def divides(self) -> bool:
@@ -102,7 +119,7 @@ class Step:
         self.expect_strides(fm)
         labels = self.flow.read(fm, self.op.offset)
         if is_open(labels):
-            raise Found(Verdict.OPEN, "it reads what another operation computed that is not established")
+            raise Found(Verdict.OPEN, "what reads a result that is not established")
         return labels
 
     def write(self, positions: IntArray, unlimited: bool = False) -> None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from codesign.backends.ethosu.audit.arena import Arena
 from codesign.backends.ethosu.audit.arithmetic import Unknown
 from codesign.backends.ethosu.audit.convolution import audit_convolution, audit_limits
-from codesign.backends.ethosu.audit.flow import Flow, is_open
+from codesign.backends.ethosu.audit.flow import Flow
 from codesign.backends.ethosu.audit.golden import Golden
 from codesign.backends.ethosu.audit.mean import audit_mean
+from codesign.backends.ethosu.audit.parts import audit_part
 from codesign.backends.ethosu.audit.pointwise import audit_copy, audit_pointwise
 from codesign.backends.ethosu.audit.pooling import audit_pooling
-from codesign.backends.ethosu.audit.program import Program, programs
+from codesign.backends.ethosu.audit.program import Call, Executable, Place, Program, executable
 from codesign.backends.ethosu.audit.result import Audit, LayerAudit, Row, Verdict, worst
 from codesign.backends.ethosu.audit.softmax import audit_softmax
-from codesign.backends.ethosu.audit.step import Found, Step
+from codesign.backends.ethosu.audit.step import Found, Parts, Step
 from codesign.backends.ethosu.stream import Device, StreamError, events, read_payload
 from codesign.backends.ethosu.stream.memory import Memory
-from codesign.backends.ethosu.stream.operations import Copy, Kind, Operation
+from codesign.backends.ethosu.stream.operations import Copy, Kind, Operation, Storage
 from codesign.backends.ethosu.vela import Compiled
 from codesign.frontend.imported import Imported
 from codesign.frontend.tflite.schema import Model
@@ -39,10 +41,12 @@ def audit(compiled: Compiled, model: Model, imported: Imported) -> Audit:
     The compiler's database says which operator an operation belongs to; every number comes from the stream and the
     constants. Raises nothing: what cannot be decoded differs.
     """
-    walk = _Walk(Golden(model, imported))
+    golden = Golden(model, imported)
+    walk = _Walk(golden, Flow(golden))
     try:
-        for program, stream in zip(programs(compiled.model, walk.golden), _streams(compiled), strict=True):
-            walk.run(program, _Database(compiled, stream))
+        made = executable(compiled.model, golden)
+        databases = [_Database(compiled, stream) for stream in _streams(compiled)]
+        walk.run(made, dict(zip(made.programs, databases, strict=True)))
     except StreamError as error:
         walk.program.append((Verdict.DIFFERS, str(error)))
     return walk.result()
@@ -97,59 +101,107 @@ def _queue(compiled: Compiled, stream: str) -> list[dict[str, str]]:
 @dataclass(eq=False)
 class _Walk:
     golden: Golden
+    flow: Flow
     database: _Database = field(init=False)
     rows: list[Row] = field(default_factory=list)
     program: list[tuple[Verdict, str]] = field(default_factory=list)
     covered: dict[int, IntArray] = field(default_factory=dict)
     channels: dict[tuple[int, int], int] = field(default_factory=dict)
+    parts: dict[int, Parts] = field(default_factory=dict)
+    inside: tuple[int, tuple[int, int, int]] | None = None
+    """The tensor and the shape whose sums the operation before left in the NPU."""
     by_layer: dict[int, list[Row]] = field(default_factory=dict)
 
-    def run(self, program: Program, database: _Database) -> None:
-        """One custom operator of the compiled model. Raises StreamError for a stream that cannot be decoded."""
-        self.database = database
+    def run(self, made: Executable, databases: Mapping[Program, _Database]) -> None:
+        """All operators of the compiled model. Raises StreamError for a stream that cannot be decoded."""
+        arena = Arena(self.flow, made.programs[0])
+        for place in made.inputs:
+            if place.address is not None:
+                arena.write(place)
+        for call in made.calls:
+            self._expect(arena, call.inputs, "are overwritten before they are read")
+            if call.program is None:
+                for place in call.outputs:
+                    arena.write(place)
+                continue
+            self.database = databases[call.program]
+            self._program(call, call.program, arena)
+            self._expect(arena, call.outputs, "of the output are not where the model has it")
+        self._expect(arena, made.outputs, "of the output are not where the model has it")
+
+    def _program(self, call: Call, program: Program, arena: Arena) -> None:
+        """One custom operator; its inputs are taken for what they should be."""
         payload = read_payload(program.payload)
-        memory = Memory(program.read_only, program.sizes, payload.device.tables)
-        flow = Flow(self.golden, memory)
-        for tensor, address in program.inputs:
-            memory.place(1, address, flow.labels(tensor), self._width(tensor))
-        done = -1
+        memory = self.flow.memory = Memory(program.read_only, arena.enter(program), payload.device.tables)
+        for place in call.inputs:
+            arena.write(place)
+        self.inside, done = None, -1
         try:
             for event in events(payload):
                 if isinstance(event, Copy):
                     memory.copy(event)
                 elif isinstance(event, Operation):
-                    self._operation(event, payload.device, flow)
+                    self._operation(event, payload.device, self.flow)
                     done = event.offset
         except StreamError as error:
             self.program.append((Verdict.DIFFERS, f"{self._next_layer(done)}: {error}"))
+            arena.forget()
             return
-        for tensor, address in program.outputs:
-            labels = flow.labels(tensor).reshape(-1)
-            found = memory.look(1, address, labels.size, self._width(tensor))
-            if (found != labels).any() and not is_open(found):
-                wrong = int((found != labels).sum())
-                name = self.golden.model.tensors[tensor].where
-                text = f"{name}: {wrong} of {labels.size} elements of the output are not where the model has it"
-                self.program.append((Verdict.DIFFERS, text))
+        if self.inside is not None:
+            name = self.golden.model.tensors[self.inside[0]].where
+            self.program.append((Verdict.DIFFERS, f"{name}: sums stay inside the NPU when its command stream ends"))
 
-    def _width(self, tensor: int) -> int:
-        """Bytes of an element."""
-        return np.dtype(self.golden.model.tensors[tensor].kind).itemsize
+    def _follow_sums(self, step: Step) -> None:
+        """Differences of the way that sums go from operation to operation."""
+        op, before = step.op, self.inside
+        if op.sums.start == 1 and before is None:
+            step.differs("it adds to sums that no operation before it left")
+        elif op.sums.start == 1 and before != (step.result, op.ofm.shape):
+            step.differs("it adds to sums of another layer, or of another shape")
+        elif op.sums.start != 1 and before is not None:
+            step.differs("it drops the sums that the operation before it left")
+        if not op.sums.stay and op.ofm.storage is Storage.NONE:
+            step.differs("its result is written nowhere")
+        self.inside = (step.result, op.ofm.shape) if op.sums.stay else None
+
+    def _expect(self, arena: Arena, places: Sequence[Place], text: str) -> None:
+        """A difference for every tensor of the model that is certainly not where the file says; then it is there."""
+        for place in places:
+            wrong = arena.wrong(place)
+            if wrong and place.tensor is not None:
+                name, size = self.golden.model.tensors[place.tensor].where, self.flow.labels(place.tensor).size
+                self.program.append((Verdict.DIFFERS, f"{name}: {wrong} of {size} elements {text}"))
+                arena.write(place)
 
     def _next_layer(self, offset: int) -> str:
         """The layer that the next operation behind an offset belongs to: where the stream is damaged."""
         after = [o for o in sorted(self.database.operators) if o > offset and self.database.operators[o]]
         return self.golden.where(self.database.operators[after[0]][0]) if after else "behind the last layer"
 
+    def _with_quantize(self, op: Operation, operators: tuple[int, ...]) -> tuple[int, ...]:
+        """The operators of an operation, and a QUANTIZE behind that Vela fused without a word in its database."""
+        database, tensor = self.database, self.golden.operator(operators[-1]).outputs[0]
+        readers = [k for k, other in enumerate(self.golden.model.operators) if tensor in other.inputs]
+        same = op.ofm.bytes == np.dtype(self.golden.model.tensors[tensor].kind).itemsize
+        if same or len(readers) != 1 or tensor in self.golden.model.outputs:
+            return operators
+        listed = any(readers[0] in others for others in database.operators.values())
+        if listed or self.golden.operator(readers[0]).name != "QUANTIZE":
+            return operators
+        database.last[readers[0]] = database.last[operators[-1]]
+        return (*operators, readers[0])
+
     def _operation(self, op: Operation, device: Device, flow: Flow) -> None:
         operators = self.database.operators.get(op.offset, ())
         if not operators:
             flow.memory.write(op.ofm, flow.fresh(op.ofm.shape), op.offset)
-            found = ("the compiler's database names no operator for it",)
+            found = ("an operation that the compiler's database names no operator for",)
             self.rows.append(Row(self._next_layer(op.offset), "", op.kind.value, op.offset, Verdict.OPEN, found))
             return
-        step = Step(op, operators, self.golden, flow, device, self.covered, self.channels)
+        operators = self._with_quantize(op, operators)
+        step = Step(op, operators, self.golden, flow, device, self.covered, self.channels, self.parts)
         step.apart = operators[0] in self.database.apart
+        self._follow_sums(step)
         if op.activation.table is None and op.activation.function:
             step.differs("an activation function of the NPU's own")
         try:
@@ -204,12 +256,9 @@ class _Walk:
     def _without(self, operator: int) -> tuple[Verdict, tuple[str, ...]]:
         """Verdict and finding of an operator that no operation computes."""
         op = self.golden.operator(operator)
-        if op.outputs and all(self._moves(t) for t in op.outputs):
+        if op.outputs and all(self.flow.moves(t) for t in op.outputs):
             return Verdict.PROVED, ("needs no operation: what reads it was compared with where its values are",)
         return Verdict.OPEN, ("left to the CPU",)
-
-    def _moves(self, tensor: int) -> bool:
-        return Flow(self.golden, Memory(b"", [])).moves(tensor)
 
 
 def _dispatch(step: Step, rewritten: bool) -> None:
@@ -218,8 +267,10 @@ def _dispatch(step: Step, rewritten: bool) -> None:
     if step.op.moved:
         raise Found(Verdict.OPEN, "a result that is transposed or reversed on its way to memory")
     if rewritten and name in (*_CONVOLUTIONS, *_POOLS, *_POINTWISE):
-        raise Found(Verdict.OPEN, f"{name} is computed by operations of several kinds, which are not compared")
-    if name in _CONVOLUTIONS and step.apart and step.op.kind is Kind.POOLING:
+        raise Found(Verdict.OPEN, f"{name} in operations of several kinds")
+    if step.op.accumulates:
+        audit_part(step)
+    elif name in _CONVOLUTIONS and step.apart and step.op.kind is Kind.POOLING:
         audit_limits(step)
     elif name in _CONVOLUTIONS and step.op.kind in (Kind.CONVOLUTION, Kind.DEPTHWISE):
         audit_convolution(step)
@@ -234,4 +285,4 @@ def _dispatch(step: Step, rewritten: bool) -> None:
     elif name == "SOFTMAX":
         audit_softmax(step)
     else:
-        raise Found(Verdict.OPEN, f"{name} is computed by operations of its own, which are not compared")
+        raise Found(Verdict.OPEN, f"the arithmetic of {name}")

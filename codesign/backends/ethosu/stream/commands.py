@@ -9,7 +9,8 @@ from codesign.backends.ethosu.stream.errors import StreamError
 from codesign.backends.ethosu.stream.payload import Payload
 from codesign.backends.ethosu.stream.registers import FIELDS, OPERATIONS, PARAMETERS, REGISTERS, WIDE, mask
 
-_NUMBER, _FORM, _PARAMETER = 0x3FF, 0xC000, 16
+_NUMBER, _FORM, _PARAMETER = 0x3FFF, 0xC000, 16
+"""Bits 10 to 13 mean nothing: taken for part of the number, they make one that no command has."""
 
 
 @dataclass(frozen=True)

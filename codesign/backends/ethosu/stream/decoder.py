@@ -26,6 +26,7 @@ from codesign.backends.ethosu.stream.operations import (
     Scale,
     ScaleMode,
     Storage,
+    Sums,
     Wait,
 )
 from codesign.backends.ethosu.stream.payload import Device, Payload
@@ -176,7 +177,7 @@ class _Walk:
             self._activation(ofm),
             self._block(),
             self._accumulator(),
-            self._any("ACC_FORMAT", "input", "output"),
+            self._sums(),
             self._any("OFM_PRECISION", "reverse", "transpose"),
         )
 
@@ -207,9 +208,12 @@ class _Walk:
         if f["decomposition"]:
             raise StreamError.at("KERNEL_STRIDE", "a kernel in parts of 4x4 taps", "parts of 8x8")
         dilation_y, dilation_x = f["dilation_y_m1"] + 1, f["dilation_x_m1"] + 1
+        height, width = self.registers.get("KERNEL_HEIGHT_M1"), self.registers.get("KERNEL_WIDTH_M1")
+        if height % dilation_y or width % dilation_x:
+            raise StreamError.at("KERNEL_STRIDE", f"a kernel of {height + 1}x{width + 1}, dilated", "one of odd size")
         return Kernel(
-            self.registers.get("KERNEL_HEIGHT_M1") // dilation_y + 1,
-            self.registers.get("KERNEL_WIDTH_M1") // dilation_x + 1,
+            height // dilation_y + 1,
+            width // dilation_x + 1,
             f["stride_y_low"] + 2 * f["stride_y_high"] + 1,
             f["stride_x_low"] + 2 * f["stride_x_high"] + 1,
             dilation_y,
@@ -340,6 +344,10 @@ class _Walk:
         if self.newer:
             return (32, 48, 0, 0)[self.registers.field("ACC_FORMAT", "format")]
         return (32, 40, 16, 0)[self.registers.field("ACC_FORMAT", "format")]
+
+    def _sums(self) -> Sums:
+        field = self.registers.field
+        return Sums(field("ACC_FORMAT", "input"), self._any("ACC_FORMAT", "output")) if self.newer else Sums()
 
 
 def _meaning(meanings: Mapping[int, _T], number: int, where: str) -> _T:

@@ -31,15 +31,16 @@ class Memory:
     """The regions of a program, the memory of the look-up tables, and what operations hand over directly (U85).
 
     read_only  the constants, region 0
-    sizes      bytes of the other regions, from region 1 on
+    regions    the labels of every byte of the other regions, from region 1 on, which are changed in place; two of them
+               may be one
     tables     where the memory of the look-up tables is, as transfers address it
     """
 
-    def __init__(self, read_only: bytes, sizes: Sequence[int], tables: int = 0) -> None:
+    def __init__(self, read_only: bytes, regions: Sequence[IntArray], tables: int = 0) -> None:
         self._table_start = tables
         self._constants = np.frombuffer(read_only, dtype=np.uint8)
         self._regions = [-1 - np.arange(len(read_only), dtype=np.int64)]
-        self._regions += [np.zeros(size, dtype=np.int64) for size in sizes]
+        self._regions += regions
         self._tables = np.zeros(_TABLE_MEMORY, dtype=np.int64)
         self._chained: dict[int, IntArray] = {}
 
@@ -79,6 +80,8 @@ class Memory:
 
     def read(self, fm: FeatureMap, offset: int) -> IntArray:
         """The label of every element, (height, width, depth). Raises StreamError for addresses outside a region."""
+        if fm.storage is Storage.NONE:
+            raise StreamError.at(at(offset), "an input that is nowhere", "one in memory, or chained")
         if fm.storage is Storage.CHAINED:
             labels = self._chained.get(fm.region)
             if labels is None or labels.size != np.prod(fm.shape):
@@ -93,7 +96,12 @@ class Memory:
         return labels
 
     def write(self, fm: FeatureMap, labels: IntArray, offset: int) -> None:
-        """Label every element of a feature map. Raises StreamError for addresses outside a region, or in constants."""
+        """Label every element of a feature map, if it is anywhere.
+
+        Raises StreamError for addresses outside a region, or in constants.
+        """
+        if fm.storage is Storage.NONE:
+            return
         if fm.storage is Storage.CHAINED:
             self._chained[fm.region] = labels
             return
@@ -102,15 +110,6 @@ class Memory:
             raise StreamError.at(at(offset), "a result among the constants", "another region")
         for byte in range(fm.bytes):
             region[addresses + byte] = labels
-
-    def place(self, region: int, address: int, labels: IntArray, width: int) -> None:
-        """Label elements of `width` bytes, in row-major order from `address` on: an input of a program."""
-        self._slice(Range(region, address, labels.size * width), 0)[:] = labels.reshape(-1).repeat(width)
-
-    def look(self, region: int, address: int, count: int, width: int) -> IntArray:
-        """The labels of elements of `width` bytes, in order: an output of a program; MIXED for a broken one."""
-        rows = self._slice(Range(region, address, count * width), 0).reshape(count, width)
-        return np.where((rows == rows[:, :1]).all(axis=1), rows[:, 0], MIXED)
 
     def _slice(self, found: Range, offset: int) -> IntArray:
         if found.region >= len(self._regions):

@@ -201,6 +201,14 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """start: 0 from 0, 1 from what the operation before left inside, 2 from the second input; stay: left inside."""
+
+    start: int = 0
+    stay: bool = False
+
+
+@dataclass(frozen=True)
 class Operation:
     """One operation that computes.
 
@@ -213,7 +221,7 @@ class Operation:
     per_channel   whether scales and biases come for each channel from `scales`; else `scale` is for all
     input_scales  of the inputs of an addition or subtraction; scale_mode of U55 and U65
     moved         the output is transposed or reversed (U85)
-    accumulator   bits; accumulates: it starts from something else than 0, or its result stays inside (U85)
+    accumulator   bits; sums: what they start from, and whether they stay inside (U85)
     """
 
     offset: int
@@ -238,8 +246,13 @@ class Operation:
     activation: Activation
     block: Block
     accumulator: int
-    accumulates: bool
+    sums: Sums
     moved: bool
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether it is a part of a computation whose sums go from operation to operation."""
+        return self.sums != Sums()
 
 
 @dataclass(frozen=True)
