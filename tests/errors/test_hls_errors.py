@@ -102,6 +102,20 @@ def test_depths_that_deadlock() -> None:
         HlsBackend().estimate(graph, tight, PYNQ)
 
 
+def test_depths_that_may_make_a_layer_wait() -> None:
+    """Not a deadlock in a chain; the prediction says that it does not see them."""
+    b = Build((8, 8, 2), U8)
+    b.conv("conv0", 2, 1, I2)
+    b.threshold("act0", U2)
+    b.conv("conv1", 2, 3, I2)
+    graph = b.graph()
+    loose = HlsSchedule("io_stream", {"conv1": Loop(18, "resource")}, {"act0": 32})
+    tight = replace(loose, depths={"act0": 1})
+    says = "fewer pixels than wait there in the simulation: the design may be slower than predicted"
+    assert any(says in note for note in HlsBackend().estimate(graph, tight, PYNQ).notes)
+    assert not any(says in note for note in HlsBackend().estimate(graph, loose, PYNQ).notes)
+
+
 def test_depths_without_streams() -> None:
     with pytest.raises(InputError) as caught:
         HlsBackend().read_schedule({"io": "io_parallel", "depths": {"act0": 8}}, mlp())

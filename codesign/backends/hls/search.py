@@ -264,12 +264,18 @@ def unrollable(network: Network, io: IoType) -> dict[str, str]:
 
 
 def describe(design: Design, network: Network) -> list[str]:
-    """Notes of a report: the style of the design and its slowest layer."""
+    """Notes of a report: the style of the design, its slowest layer, and streams that may make a layer wait."""
     layers = {layer.name: layer for layer in network.layers}
     slow = layers[design.timing.slowest]
     loop = design.schedule.loop(slow.name)
     style = "one pipeline" if is_pipelined(network, design.schedule) else "a process per layer"
     what = f"{loop.strategy}, reuse {loop.reuse}" if isinstance(slow, Linear) else "pixel by pixel"
-    return [
-        f"{design.schedule.io}, {style}; bottleneck: {slow.where} ({what}, {design.timing.busy[slow.name]:,} cycles)"
-    ]
+    cycles = design.timing.busy[slow.name]
+    notes = [f"{design.schedule.io}, {style}; bottleneck: {slow.where} ({what}, {cycles:,} cycles)"]
+    enough = stream_depths(network, design.timing)
+    depths = design.schedule.depths.items()
+    shallow = [name for name, d in depths if d < min(design.timing.depths.get(name, 0), enough.get(name, 0))]
+    if shallow:
+        text = "fewer pixels than wait there in the simulation: the design may be slower than predicted"
+        notes.append(f"the streams behind {', '.join(shallow)} hold {text}")
+    return notes
