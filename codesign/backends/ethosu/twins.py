@@ -33,7 +33,7 @@ def twins(packed: Iterable[Packed]) -> list[Diagnostic]:
     for layer in packed:
         other = first.setdefault(layer.key, layer)
         if other.biases != layer.biases:
-            text = f"the weights and scales of {other.layer}, and other biases, which Vela 5.2 takes for the same"
+            text = f"weights and scales equal to those of {other.layer}, but other biases: Vela 5.2 gives both the same"
             found.append(Diagnostic(layer.layer, text, "weights or scales that differ", "an FPGA target"))
     return found
 
