@@ -81,5 +81,5 @@ def test_other_scales_or_the_same_biases_are_exact(biases: tuple[int, int], scal
 
 
 def test_neither_format_is_handed_to_vela() -> None:
-    with pytest.raises(UnsupportedError, match=r"^threshold2: weights and scales equal to those of threshold1, but other biases"):
+    with pytest.raises(UnsupportedError, match=r"^threshold2: weights and scales equal to those of threshold1, "):
         source(CASES["add_bipolar"](), "ethos-u55")
