@@ -56,11 +56,6 @@ class Design:
     report: Report
     failures: Sequence[Diagnostic]
 
-    def to_data(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        data = {k: v for k, v in vars(self).items() if k not in ("report", "failures")}
-        return data | {"report": self.report.to_data(), "failures": [str(f) for f in self.failures]}
-
 
 @dataclass(frozen=True)
 class NpuModel:
@@ -74,10 +69,11 @@ class NpuModel:
     report: Report
     failures: Sequence[Diagnostic]
 
-    def to_data(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        data = {k: v for k, v in vars(self).items() if k not in ("report", "failures")}
-        return data | {"report": self.report.to_data(), "failures": [str(f) for f in self.failures]}
+
+def to_data(row: Design | NpuModel) -> dict[str, Any]:
+    """Plain data for JSON."""
+    data = {k: v for k, v in vars(row).items() if k not in ("report", "failures")}
+    return data | {"report": row.report.to_data(), "failures": [str(f) for f in row.failures]}
 
 
 def run_demo(out: Path, progress: Progress) -> tuple[list[Design], NpuModel, list[str]]:

@@ -29,14 +29,14 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from codesign.demo import run_demo
+    from codesign.demo import run_demo, to_data
     from codesign.errors import MismatchError, raise_all
 
     started = time.monotonic()
     with progress_bars() as progress:
         designs, npu, notes = run_demo(args.output, progress)
     if args.json:
-        print_json({"designs": [design.to_data() for design in designs], "npu": npu.to_data(), "notes": notes})
+        print_json({"designs": [to_data(design) for design in designs], "npu": to_data(npu), "notes": notes})
     else:
         _print(designs)
         _print_npu(npu)
