@@ -183,7 +183,7 @@ def test_startup_and_interrupt_on_an_emulated_cortex_m55(app: App) -> None:
     """Everything but the NPU: QEMU has the processor and the memories of Corstone-300."""
     if shutil.which("qemu-system-arm") is None:
         pytest.skip("qemu-system-arm is missing")
-    elf = link(app("kws", "u65"))
+    elf = link(app("kws", "u65"), "PLATFORM=corstone300")
     quiet = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
     found = run(["qemu-system-arm", "-M", "mps3-an547", *quiet, "-kernel", elf], elf.parent)
     assert found == (0, "self-test: every output byte is golden\n")
