@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,8 +91,10 @@ def gap(imported: Imported, *samples: np.ndarray[Any, Any], count: int | None = 
     arrays = samples or random_inputs(graph, count, seed)
     feeds = graph.quantise_inputs(*arrays)
     reals = [_as_source(graph, *each) for each in zip(graph.inputs, arrays, feeds, strict=True)]
-    golden = graph.evaluate_all(*feeds)
-    outputs, traced = imported.source.trace(imported.probes, *reals)
+    with ThreadPoolExecutor(1) as pool:  # while the source computes; NumPy lets others compute
+        golden_values = pool.submit(graph.evaluate_all, *feeds)
+        outputs, traced = imported.source.trace(imported.probes, *reals)
+        golden = golden_values.result()
     rows = []
     for i, probe in enumerate(imported.probes):
         if i in traced and probe.node in golden:

@@ -249,9 +249,10 @@ class Graph:
         parts = self._in_chunks(self._check_feeds(feeds), names, progress)
         return [np.concatenate([part[name] for part in parts], dtype=np.int64) for name in names]
 
-    def evaluate_all(self, *feeds: Feed) -> dict[str, IntArray]:
-        """Every value of the golden evaluation by name, for comparing layer by layer."""
-        names = [name for name in self._types if name not in self.consts]
+    def evaluate_all(self, *feeds: Feed, names: Collection[str] | None = None) -> dict[str, IntArray]:
+        """Every value of the golden evaluation by name, or those of `names`, for comparing layer by layer."""
+        if names is None:
+            names = [name for name in self._types if name not in self.consts]
         parts = self._in_chunks(self._check_feeds(feeds), names, None)
         return {name: np.concatenate([part[name] for part in parts], dtype=np.int64) for name in names}
 
@@ -259,7 +260,8 @@ class Graph:
         self, feeds: tuple[Feed, ...], names: Collection[str], progress: Callable[[int], None] | None
     ) -> list[dict[str, Values]]:
         """The values of `names`, chunk by chunk of the batch."""
-        batch, step = len(feeds[0]), self._chunk()
+        batch = len(feeds[0])
+        step = max(1, min(self._chunk(), -(-batch // _WORKERS)))
 
         def run(start: int) -> dict[str, Values]:
             return self._run([f[start : start + step] for f in feeds], names)

@@ -12,6 +12,7 @@ from codesign.ir.ops.base import Arg, OpError, Work, expect_data, expect_inputs,
 from codesign.ir.types import IntArray, IntType, TensorType, Values
 
 MAX_SHIFT = 62
+_BLOCK = 1 << 14  # elements at once: what a rescaling keeps in between, 64 bits each, stays in the cache
 _INT32 = IntType(32, True)
 
 
@@ -80,7 +81,12 @@ class Requant:
 
     def evaluate(self, values: Sequence[Values], args: Sequence[Arg]) -> Values:
         x, multiplier, shift = values
-        return self.apply(x, multiplier, shift).astype(self.out.storage)
+        rows = x.reshape(-1, x.shape[-1])
+        y = np.empty(rows.shape, dtype=self.out.storage)
+        step = max(1, _BLOCK // rows.shape[1])
+        for start in range(0, len(rows), step):
+            y[start : start + step] = self.apply(rows[start : start + step], multiplier, shift)
+        return y.reshape(x.shape)
 
     def apply(self, x: Values, multiplier: Values, shift: Values) -> IntArray:
         """The function itself, for arrays that broadcast together."""
