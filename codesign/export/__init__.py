@@ -94,17 +94,13 @@ def _tosa(graph: Graph, path: Path, nearest: bool, frames: int, progress: Progre
     from codesign.arrays import write_bytes
     from codesign.build import example_feeds
     from codesign.export.tflite.verify import TensorDifference
-    from codesign.export.tosa import evaluate_reference, export_tosa, offsets
+    from codesign.export.tosa import evaluate_content, export_tosa, offsets
 
     content = export_tosa(graph)
     feeds = example_feeds(graph, frames)
     progress("running TOSA's reference model", 0, 0)
-    outputs = evaluate_reference(graph, *feeds)
-    golden = graph.evaluate(*feeds)
-    found = []
-    for port, expected, got in zip(graph.outputs, golden, outputs, strict=True):
-        apart = np.abs(got - expected)
-        found.append(TensorDifference(port.name, expected.size, int(np.count_nonzero(apart)), int(apart.max())))
+    pairs = zip(graph.outputs, graph.evaluate(*feeds), evaluate_content(content, graph, *feeds), strict=True)
+    found = [TensorDifference.of(port.name, expected, got) for port, expected, got in pairs]
     _expect_equal(found)
     write_bytes(path, content)
     return Written(len(content), "TOSA's reference model", frames, found, {}, offsets(graph))

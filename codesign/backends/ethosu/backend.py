@@ -15,7 +15,7 @@ from typing import Any
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
 from codesign.backends.ethosu.audit import audit
 from codesign.backends.ethosu.constraints import refusals
-from codesign.backends.ethosu.cpu import NPU_OPERATOR, OffNpu, off_npu
+from codesign.backends.ethosu.cpu import OffNpu, off_npu
 from codesign.backends.ethosu.deliverable import write_deliverable
 from codesign.backends.ethosu.memory import arena_problems, memory_problems
 from codesign.backends.ethosu.product import (
@@ -33,7 +33,7 @@ from codesign.backends.ethosu.product import (
     write_sums,
 )
 from codesign.backends.ethosu.search import search
-from codesign.backends.ethosu.vela import Compiled, Family, System
+from codesign.backends.ethosu.vela import NPU_OPERATOR, Compiled, Family, System
 from codesign.builddir import write_json
 from codesign.errors import (
     Diagnostic,

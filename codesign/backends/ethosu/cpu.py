@@ -21,7 +21,7 @@ import numpy as np
 
 from codesign.backends.ethosu.constraints import refusals
 from codesign.backends.ethosu.rules.base import POOLS
-from codesign.backends.ethosu.vela import Compiled, Family
+from codesign.backends.ethosu.vela import NPU_OPERATOR, Compiled, Family
 from codesign.frontend.tflite.schema import KINDS, Model, Operator, Tensor, parse_model
 
 COPIES = (
@@ -33,7 +33,6 @@ COPIES = (
 NPU_COPIES = ("MemoryCopy", "Transpose")
 """The same in Vela's table of what the NPU does."""
 
-NPU_OPERATOR = "CUSTOM ethos-u"
 _WHOLE = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # copied as one block of memory
 
 

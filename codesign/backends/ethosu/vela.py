@@ -37,6 +37,9 @@ _NUMBERS: Mapping[str, str] = {
     "length": "a whole number of bytes, 1 or more",
     "latency": "a whole number of cycles, 0 or more",
 }
+NPU_OPERATOR = "CUSTOM ethos-u"
+"""The operator of a compiled .tflite that holds a command stream, as `parse_model` names it."""
+
 _ADDRESS_BITS: Mapping[Family, int] = {"ethos-u55": 32, "ethos-u65": 40, "ethos-u85": 40}
 _SECONDS_PER_JOB = 120.0
 
@@ -95,8 +98,8 @@ class System:
         """Options of the memories that Vela would read as something else, without a word."""
         found = []
         for key, text in self.parser()[section].items():
-            name = key.rpartition("_")[2] if not key.endswith("clock_scale") else "clock_scale"
-            if name not in _NUMBERS:
+            name = next((suffix for suffix in _NUMBERS if key.endswith(suffix)), None)
+            if name is None:
                 continue
             try:
                 value = float(text) if name == "clock_scale" else int(text)

@@ -24,6 +24,12 @@ class TensorDifference:
     mismatches: int
     largest: int
 
+    @classmethod
+    def of(cls, name: str, expected: IntArray, found: IntArray) -> TensorDifference:
+        """Element by element, of arrays of one shape."""
+        apart = np.abs(found - expected)
+        return cls(name, expected.size, int(np.count_nonzero(apart)), int(apart.max()))
+
 
 def run_reference(
     exported: Exported, feeds: Sequence[IntArray], progress: Progress = ignore_progress
@@ -54,8 +60,8 @@ def compare_tensors(
     rows = []
     for name, (_, offset) in kept.items():
         expected = golden[name]
-        apart = np.abs(found[name].reshape(expected.shape).astype(np.int64) - offset - expected)
-        rows.append(TensorDifference(name, expected.size, int(np.count_nonzero(apart)), int(apart.max())))
+        values = found[name].reshape(expected.shape).astype(np.int64) - offset
+        rows.append(TensorDifference.of(name, expected, values))
     return rows, [golden[name] for name in outputs]
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from codesign.backends.ethosu.audit.golden import Golden
 from codesign.backends.ethosu.stream.errors import StreamError
+from codesign.backends.ethosu.vela import NPU_OPERATOR
 from codesign.frontend.tflite.flatbuffer import Damaged, Table
 from codesign.frontend.tflite.schema import Model, Operator, Tensor, parse_model
 
-_CUSTOM = "CUSTOM ethos-u"
 _BUFFERS, _METADATA = 4, 6
 _PLACES = "OfflineMemoryAllocation"
 
@@ -87,7 +87,7 @@ def executable(compiled: bytes, golden: Golden) -> Executable:
         raise StreamError.at("compiled model", f"offsets of {len(places)} tensors", f"of all {len(model.tensors)}")
     calls = []
     for op in model.operators:
-        program, first = _program(model, op, places) if op.name == _CUSTOM else (None, 0)
+        program, first = _program(model, op, places) if op.name == NPU_OPERATOR else (None, 0)
         calls.append(Call(located(op.inputs[first:]), located(op.outputs), program))
     found = Executable(located(model.inputs), located(model.outputs), tuple(calls))
     if not found.programs:
