@@ -84,7 +84,8 @@ def _print(args: argparse.Namespace, result: dict[str, Any]) -> None:
     if rows:
         print_table(["tensor", "compared", "differ", "by", ""], rows, title=title, right=["compared", "differ", "by"])
         wrong = sum(row["mismatches"] for row in result["layers"])
-        verdict = f"{wrong:,} elements differ" if wrong else "every tensor equal"
+        compared = "output" if args.output.suffix == ".tosa" else "tensor"
+        verdict = f"{wrong:,} elements differ" if wrong else f"every {compared} equal"
         print(f"\nagainst {result['reference']}: {result['frames']} frames, {verdict}")
     else:
         print(title)
