@@ -8,7 +8,8 @@ Instead of a fabric, an Ethos-U has the settings that Vela is run with, and limi
 
     [npu]      accelerator = "ethos-u55-128"     system_config = "…"     memory_mode = "…"     ini = "my_vela.ini"
 
-`ini` is a file beside this one, left out for the one that comes with Vela. Every figure has its source.
+`ini` is a file beside this one, left out for the one that comes with Vela. A processor has a table `[cpu]`, which
+codesign/backends/tvm/cpu.py describes. Every figure has its source.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from codesign.resources import resource_dir
 
 if TYPE_CHECKING:
     from codesign.backends.ethosu.vela import System
+    from codesign.backends.tvm.cpu import Cpu
 
 FABRICS = ("xc7", "xcup", "ecp5", "ice40", "arria10")
 """FPGA families."""
@@ -40,8 +42,9 @@ _FIELDS: Mapping[str, type] = {
     "limits": dict,
     "sources": dict,
     "npu": dict,
+    "cpu": dict,
 }
-_OPTIONAL = ("fabric", "part", "npu")
+_OPTIONAL = ("fabric", "part", "npu", "cpu")
 _NPU_FIELDS = ("accelerator", "system_config", "memory_mode", "ini")
 _KINDS: Mapping[type, str] = {str: "text", list: "a list of names", int: "a whole number", dict: "a table"}
 
@@ -58,6 +61,7 @@ class Target:
     sources   where each figure was taken from
     npu       an Ethos-U in its system; None for other devices
     part      the device as vendor tools name it; empty where none is needed
+    cpu       a processor's core, caches and memory; None for other devices
     """
 
     name: str
@@ -69,6 +73,7 @@ class Target:
     sources: Mapping[str, str]
     npu: System | None = None
     part: str = ""
+    cpu: Cpu | None = None
 
     def to_data(self) -> dict[str, Any]:
         """The file's content, as plain data, with the content of the ini file; `target_from_data` reads it back."""
@@ -81,7 +86,11 @@ class Target:
             "limits": dict(self.limits),
             "sources": dict(self.sources),
         }
-        return {**data, "npu": asdict(self.npu)} if self.npu else data
+        if self.npu:
+            data["npu"] = asdict(self.npu)
+        if self.cpu:
+            data["cpu"] = self.cpu.to_data()
+        return data
 
 
 def target_names() -> list[str]:
@@ -143,7 +152,7 @@ def target_from_data(
         elif not isinstance(data[key], kind) or isinstance(data[key], bool):
             found.append(Diagnostic(where, f"{key} is {data[key]!r}", _KINDS[kind]))
     raise_all(InputError, [*found, *problems])
-    raise_all(InputError, _check_values(where, data) + _check_npu(where, data))
+    raise_all(InputError, _check_values(where, data) + _check_npu(where, data) + _check_cpu(where, data))
     return Target(
         name,
         data["description"],
@@ -154,6 +163,7 @@ def target_from_data(
         dict(data["sources"]),
         _system(data["npu"]) if "npu" in data else None,
         data.get("part", ""),
+        _cpu(data["cpu"]) if "cpu" in data else None,
     )
 
 
@@ -161,6 +171,23 @@ def _system(npu: Mapping[str, str]) -> System:
     from codesign.backends.ethosu.vela import System
 
     return System(npu["accelerator"], npu["system_config"], npu["memory_mode"], npu.get("ini", ""))
+
+
+def _cpu(table: Mapping[str, Any]) -> Cpu:
+    from codesign.backends.tvm.cpu import cpu_from_data
+
+    return cpu_from_data(table)
+
+
+def _check_cpu(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:
+    from codesign.backends.tvm.cpu import cpu_problems
+
+    if "cpu" in data:
+        return cpu_problems(where, data["cpu"], data["sources"])
+    if data["backends"] == ["tvm"]:
+        allowed = "a table of a processor's core, caches and memory"
+        return [Diagnostic(where, "cpu is missing", allowed, "targets/cortex-a72.toml shows it")]
+    return []
 
 
 def _check_npu(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:

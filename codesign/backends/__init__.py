@@ -17,6 +17,7 @@ BACKENDS: dict[str, str] = {
     "hls-oneapi": "codesign.backends.hls.backend:OneApiBackend",
     "hls-catapult": "codesign.backends.hls.backend:CatapultBackend",
     "hls-pynq": "codesign.backends.hls.backend:PynqBackend",
+    "tvm": "codesign.backends.tvm.backend:TvmBackend",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from codesign.backends.tvm.cpu import FIGURES
 from codesign.commands.common import Parser, print_json, print_table
 from codesign.target import Target, load_target, target_names
 
@@ -25,9 +26,11 @@ def run(args: argparse.Namespace) -> int:
     elif args.name:
         _print_one(targets[0])
     else:
-        _print_fpgas([t for t in targets if t.npu is None])
+        _print_fpgas([t for t in targets if t.fabric])
         print()
         _print_npus([t for t in targets if t.npu is not None])
+        print()
+        _print_cpus([t for t in targets if t.cpu is not None])
     return 0
 
 
@@ -54,8 +57,23 @@ def _print_npus(targets: list[Target]) -> None:
     print_table(["target", "backends", "MHz", *memories, "memory mode", "device"], rows, right=["MHz", *memories])
 
 
+def _print_cpus(targets: list[Target]) -> None:
+    rows = [
+        [t.name, ", ".join(t.backends), f"{t.clock_hz / 1e6:g}", str(t.cpu.cores), t.cpu.core]
+        + [f"{size // 1024:,}" if size else "" for size in (t.cpu.l1d_bytes, t.cpu.l2_bytes, t.cpu.l3_bytes)]
+        + [", ".join(t.cpu.features), t.description]
+        for t in targets
+        if t.cpu is not None
+    ]
+    caches = ["L1D KiB", "L2 KiB", "L3 KiB"]
+    columns = ["target", "backends", "MHz", "cores", "core", *caches, "features", "device"]
+    print_table(columns, rows, right=["MHz", "cores", *caches])
+
+
 def _print_one(target: Target) -> None:
     figures = {"clock_hz": int(target.clock_hz), **target.limits}
+    if target.cpu is not None:
+        figures |= {name: getattr(target.cpu, name) for name in FIGURES}
     rows = [[name, f"{value:,}", target.sources[name]] for name, value in figures.items()]
     print_table(["figure", "value", "source"], rows, title=f"{target.name}: {target.description}", right=["value"])
     if target.npu is not None:
@@ -63,3 +81,8 @@ def _print_one(target: Target) -> None:
         ini = f"{len(target.npu.ini.splitlines())} lines of the user's own" if target.npu.ini else "the one of Vela"
         settings = {**asdict(target.npu), "ini": ini}
         print_table(["of Vela", "setting"], [[name, value] for name, value in settings.items()])
+    if target.cpu is not None:
+        print()
+        settings = {k: ", ".join(v) if isinstance(v, list) else str(v) for k, v in target.cpu.to_data().items()}
+        rows = [[name, value] for name, value in settings.items() if name not in FIGURES]
+        print_table(["of the core", "setting"], rows)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from codesign.backends import BACKENDS
+from codesign.backends.tvm.cpu import FIGURES
 from codesign.errors import InputError, UsageError
 from codesign.resources import resource_dir
 from codesign.target import load_target, target_from_data, target_names
@@ -38,7 +39,7 @@ def test_shipped_targets_are_complete(name: str) -> None:
     assert target.name == name
     if target.fabric:
         assert target.limits["bram"] * target.limits["bram_bits"] > 0
-    assert set(target.sources) == {"clock_hz", *target.limits}
+    assert set(target.sources) == {"clock_hz", *target.limits, *(FIGURES if target.cpu else ())}
 
 
 def test_the_devices_of_the_issue_are_there() -> None:
@@ -96,7 +97,8 @@ def test_missing_and_unknown_keys(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_target(str(path))
     assert str(caught.value).splitlines() == [
-        f"{path}: unknown key 'speed'; allowed: description, backends, clock_hz, fabric, part, limits, sources, npu",
+        f"{path}: unknown key 'speed'; "
+        "allowed: description, backends, clock_hz, fabric, part, limits, sources, npu, cpu",
         f"{path}: description is 2; allowed: text",
         f"{path}: sources is missing",
     ]
