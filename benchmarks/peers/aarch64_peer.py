@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -19,7 +18,7 @@ from aarch64_root import make_root
 
 from codesign.backends.tvm.sim import trace
 from codesign.backends.tvm.sim.calibrate import load
-from codesign.backends.tvm.sim.model import FunctionCost, cost_of
+from codesign.backends.tvm.sim.model import cost_of
 from codesign.errors import CodesignError, InputError, UsageError
 from codesign.target import load_target
 
@@ -46,7 +45,7 @@ def simulate_peer(model: Path, target_name: str, inferences: int = 2) -> dict[st
         environment=["PYTHONPATH=/opt/python", "OPENBLAS_NUM_THREADS=1", "PYTHONNOUSERSITE=1"],
     )
     profile = cost_of(recording, target.cpu, target.clock_hz, calibration=load(target.name))
-    one = FunctionCost(*(getattr(profile.total, f.name) / inferences for f in fields(FunctionCost)))
+    one = profile.total.share(1 / inferences)
     return {
         "model": str(model),
         "runtime": RUNTIMES[model.suffix],
