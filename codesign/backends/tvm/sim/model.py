@@ -7,7 +7,7 @@ For the blocks b of a path (paths.py), with n(b) executions counted by QEMU:
     pipeline  = sum of n(b) * cpi(path of b) * instructions(b)                   llvm-mca, see mca.py and paths.py
     latency   = sum over levels X beyond the first of stalls(X) * max(latency(X) - latency(L1) - hidden, 0)
     branches  = mispredicted * mispredict_cycles
-    bandwidth = (lines read + written back) * line_bytes / dram_bytes_per_s * clock_hz
+    bandwidth = max(lines read / dram_bytes_per_s, lines moved / copy_bytes_per_s) * line_bytes * clock_hz
     cycles    = sum over paths of max(pipeline + latency + branches, bandwidth)
 
 stalls(X) are the loads that miss with no other miss to overlap with; hidden is the time that an out-of-order core takes
@@ -216,7 +216,10 @@ def _times(
     hidden = 0.0 if cpu.in_order else cpu.window / cpu.width
     latencies = (cpu.l2_cycles, cpu.l3_cycles, cpu.dram_cycles(clock_hz))
     exposed = [max(cycles - cpu.l1_cycles - hidden, 0.0) for cycles in latencies]
-    line_cycles = cpu.line_bytes / cpu.dram_bytes_per_s * clock_hz
+    read_cycles, move_cycles = (
+        cpu.line_bytes / rate * clock_hz * factor * fitted.stall
+        for rate in (cpu.dram_bytes_per_s, cpu.copy_bytes_per_s)
+    )
     pipelines, stalls = [0.0] * len(blocks), [0.0] * len(blocks)
     for path in paths:
         members = sorted(set(path))
@@ -224,9 +227,10 @@ def _times(
             latency = sum(count * cycles for count, cycles in zip(blocks[i].stalls, exposed, strict=True)) * factor
             pipelines[i] = cpis[i] * blocks[i].instructions * fitted.pipeline
             stalls[i] = (latency + blocks[i].mispredicted * cpu.mispredict_cycles) * fitted.stall
-        lines = {i: (blocks[i].memory_reads + blocks[i].memory_writes) * factor for i in members}
+        lines = {i: blocks[i].memory_reads + blocks[i].memory_writes for i in members}
         moved = sum(lines.values())
-        lacking = moved * line_cycles * fitted.stall - sum(pipelines[i] + stalls[i] for i in members)
+        bandwidth = max(sum(blocks[i].memory_reads for i in members) * read_cycles, moved * move_cycles)
+        lacking = bandwidth - sum(pipelines[i] + stalls[i] for i in members)
         if lacking > 0:
             for i in members:
                 stalls[i] += lacking * lines[i] / moved
