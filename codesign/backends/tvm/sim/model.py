@@ -98,6 +98,11 @@ class Profile:
         """Of the functions asked for."""
         return sum(self.functions.values(), FunctionCost())
 
+    def csv(self) -> str:
+        """The functions as rows for `codesign calibrate`, which needs a column more: measured_ms."""
+        rows = (f"{name},{c.pipeline_cycles:.0f},{c.stall_cycles:.0f}\n" for name, c in self.functions.items())
+        return "layer,pipeline_cycles,stall_cycles\n" + "".join(rows)
+
     def to_data(self) -> dict[str, Any]:
         functions = {name: cost.to_data() for name, cost in self.functions.items()}
         rest = {"coverage": self.coverage, "sampling": self.sampling, "threads": self.threads}
