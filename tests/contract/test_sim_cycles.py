@@ -71,6 +71,16 @@ def test_results_are_kept_and_a_damaged_store_is_begun_anew(tmp_path: Path, monk
     assert mca.cycles_of([SDOT, SDOT[:3]], "neoverse-n1") == first
 
 
+def test_a_store_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODESIGN_CACHE", str(tmp_path))
+    (tmp_path / "mca.sqlite").mkdir()
+    with pytest.raises(ToolError) as caught:
+        mca.cycles_of([SDOT], "neoverse-n1")
+    assert str(caught.value) == (
+        f"{tmp_path}/mca.sqlite: cannot be used: unable to open database file; try: remove it; it is made again"
+    )
+
+
 def test_an_unknown_core() -> None:
     with pytest.raises(UsageError) as caught:
         mca.cycles_of([SDOT], "cortex-z1")
