@@ -13,7 +13,7 @@ from tvm.ir.expr import Var
 
 from codesign.backends.tvm.storage import Storage
 from codesign.backends.tvm.task import Task
-from codesign.ir.types import IntType
+from codesign.ir.types import IntType, TensorType
 
 Expr = Any  # a scalar expression of TVM's
 Value = Callable[[Sequence[Expr]], Expr]  # the integer at an index (without the batch)
@@ -58,6 +58,7 @@ class Builder:
 
     def __init__(self, task: Task) -> None:
         self.task = task
+        self._stages = 0
         self._tensors: list[tuple[te.Tensor, Argument, Sequence[int] | None]] = []
 
     def constant(self, name: str, values: np.ndarray[Any, Any]) -> te.Tensor:
@@ -82,6 +83,12 @@ class Builder:
         """The integers of a tensor that is read."""
         tensor, storage, dtype = self.tensor(name), self.task.storage[name], self.task.types[name].dtype
         return loaded(tensor, storage, dtype)
+
+    def stage(self, value: Value, type_: TensorType) -> Value:
+        """`value` computed once per index, however often it is used."""
+        self._stages += 1
+        stage = te.compute(type_.shape, lambda *index: value(index), f"stage{self._stages}")
+        return lambda index: stage(*index)
 
     def finish(self, value: Value) -> Definition:
         """The function that computes `value` as the task's output."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from tvm import tirx
@@ -22,6 +22,7 @@ def elementwise(builder: Builder, anchor: Value | None = None, bias: IntArray | 
     task = builder.task
     values: dict[str, Value] = {}
     pending: dict[str, IntArray] = {}
+    repeats: set[str] = set()  # what is computed by an expression that holds its operand several times
     for node in task.nodes:
         if node is task.anchor:
             assert anchor is not None
@@ -36,7 +37,7 @@ def elementwise(builder: Builder, anchor: Value | None = None, bias: IntArray | 
             if name not in values:
                 values[name] = builder.read(name)
             args.append(name)
-        values[node.name] = _apply(builder, node, args, values, pending)
+        values[node.name] = _apply(builder, node, args, values, pending, repeats)
     if not task.nodes:
         return builder.read(task.inputs[0])
     return _added(builder, task.output, values, pending)
@@ -53,8 +54,9 @@ def _added(builder: Builder, name: str, values: Mapping[str, Value], pending: di
 
 
 def _apply(
-    builder: Builder, node: Node, args: Sequence[str], values: Mapping[str, Value], pending: dict[str, IntArray]
-) -> Value:
+    builder: Builder, node: Node, args: Sequence[str], values: Mapping[str, Value], pending: dict[str, IntArray],
+    repeats: set[str],
+) -> Value:  # fmt: skip
     task = builder.task
     types = [task.types[name] for name in args]
     constants = [task.consts[name] for name in node.inputs if name in task.consts]
@@ -65,7 +67,14 @@ def _apply(
             form, value = cheapest(op, types[0].dtype, constants, pending.get(name)), values[name]
         except ValueError:
             form, value = cheapest(op, types[0].dtype, constants), _added(builder, name, values, pending)
+        several = isinstance(form, Narrow | Wide) or isinstance(form, Levels) and form.levels.shape[1] > 1
+        if several and name in repeats:
+            value = builder.stage(value, types[0])
+        if several:
+            repeats.add(node.name)
         return rescaled(builder, form, value, op.out)
+    if not repeats.isdisjoint(args):
+        repeats.add(node.name)
     taken = [_added(builder, name, values, pending) for name in args]
     kind = word(task.types[node.name].dtype)
     match op:
@@ -91,12 +100,6 @@ def _lookup(builder: Builder, op: Lookup, x: Value, type_: TensorType, values: I
         return table(index[-1] if values.shape[0] > 1 else integer(0, "int32"), position).astype(word(op.out))
 
     return value
-
-
-def named(value: Expr, use: Callable[[Expr], Expr]) -> Expr:
-    """use(value), the value computed once however often it is used."""
-    variable = tirx.Var("q", kind_of(value))
-    return tirx.Let(variable, value, use(variable))
 
 
 def _channel(table: object, index: Sequence[Expr]) -> Expr:
@@ -149,9 +152,6 @@ def _levels(builder: Builder, levels: IntArray, x: Value, out: IntType) -> Value
 
     def value(index: Sequence[Expr]) -> Expr:
         c, q = (index[-1] if levels.shape[0] > 1 else integer(0, "int32")), x(index)
-        return named(q, lambda q: count_of(q, c))
-
-    def count_of(q: Expr, c: Expr) -> Expr:
         total = integer(out.lo, "int32")
         for k in range(count):
             level = table(integer(k, "int32"), c)
@@ -163,15 +163,12 @@ def _levels(builder: Builder, levels: IntArray, x: Value, out: IntType) -> Value
     return value
 
 
-def _defined(
-    builder: Builder, op: Requant, multiplier: IntArray, shift: IntArray, x: Value, kind: str
-) -> Value:
+def _defined(builder: Builder, op: Requant, multiplier: IntArray, shift: IntArray, x: Value, kind: str) -> Value:
     """Requant by its definition (see `round_shift`), in words of `kind`."""
     m, s = builder.constant("multiplier", multiplier), builder.constant("shift", shift)
     zero, one = integer(0, kind), integer(1, kind)
 
     def value(index: Sequence[Expr]) -> Expr:
-        # Not `named`: TVM's analysis bounds a product twice, differently, and stops. Tasks keep the repetition small.
         product = x(index).astype(kind) * m(_channel(m, index))
         amount = s(_channel(s, index))
         quotient = product >> amount
@@ -191,5 +188,3 @@ def _defined(
         return limited.astype(word(op.out))
 
     return value
-
-

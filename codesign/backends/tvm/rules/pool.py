@@ -30,7 +30,11 @@ def pool(builder: Builder) -> Value:
         return lambda index: acc(*index)
     x = padded(builder, name, op.padding, 0 if op.mean else op.pad_value)
     area = op.kernel[0] * op.kernel[1]
-    kind = word(IntType.smallest(min(dtype.lo * area, -1), max(dtype.hi * area, 1))) if area * dtype.largest < 1 << 31 else "int64"
+    kind = (
+        word(IntType.smallest(min(dtype.lo * area, -1), max(dtype.hi * area, 1)))
+        if area * dtype.largest < 1 << 31
+        else "int64"
+    )
     kind = kind if op.mean else word(out.dtype)
     acc = te.compute(out.shape, lambda *i: te.sum(x(at(*i)).astype(kind), axis=axes), "acc")
     if not op.mean:

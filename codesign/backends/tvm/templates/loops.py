@@ -38,26 +38,17 @@ class Loops:
         lanes = int(choice["lanes"])
         if len(loops) > 1:
             schedule.parallel(loops[0])
-        stages = [name for name in ("scale", "headroom", "total", "first", "largest", "acc") if _has(schedule, name)]
+        stages = schedule.get_child_blocks(schedule.get_sblock("root"))[:-1]
         at = loops[-2] if len(loops) > 1 else None
-        for name in stages:
-            block = schedule.get_sblock(name)
+        for block in reversed(stages):
             if at is not None:
                 schedule.compute_at(block, at, preserve_unit_loops=True)
             schedule.set_scope(block, 0, "local")
         if lanes > 1:
             _vectors(schedule, out, lanes)
-            if stages == ["acc"]:
-                _vectors(schedule, schedule.get_sblock("acc"), lanes)
+            if len(stages) == 1 and schedule.get(stages[0]).name_hint == "acc":
+                _vectors(schedule, stages[0], lanes)
         return Definition(schedule.mod["main"], definition.arguments)
-
-
-def _has(schedule: Schedule, name: str) -> bool:
-    try:
-        schedule.get_sblock(name)
-    except Exception:  # TVM has no other way to ask
-        return False
-    return True
 
 
 def _vectors(schedule: Schedule, block: Any, lanes: int) -> None:
