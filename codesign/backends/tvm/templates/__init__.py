@@ -8,11 +8,12 @@ from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.definition import Definition
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice, Template
+from codesign.backends.tvm.templates.depthwise import Depthwise
 from codesign.backends.tvm.templates.dot import Dot
 from codesign.backends.tvm.templates.loops import Loops
 from codesign.errors import InputError
 
-TEMPLATES: tuple[Template, ...] = (Dot(), Loops())  # the likely best first
+TEMPLATES: tuple[Template, ...] = (Dot(), Depthwise(), Loops())  # the likely best first
 
 
 def choices(task: Task, cpu: Cpu) -> list[Choice]:

@@ -18,7 +18,7 @@ from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.definition import Builder, Definition, Expr, Value
 from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.rules.linear import bias_of
-from codesign.backends.tvm.storage import NO_BORDER, Storage
+from codesign.backends.tvm.storage import Storage
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.intrinsics import QUAD, lanes_of, quad_dot
@@ -66,7 +66,7 @@ def windows_of(task: Task) -> Windows | None:
         return Windows(rows, columns, (1, 1), channels, 1, 1, channels, channels, storage.origin)
     op = anchor.op
     top, left, _, _ = op.padding
-    if op.groups > 1 or not _bordered(storage, op):
+    if op.groups > 1 or not bordered(storage, op):
         return None
     _, kh, kw, _ = task.consts[anchor.inputs[1]].shape
     beside = op.dilation[1] == 1
@@ -78,7 +78,8 @@ def windows_of(task: Task) -> Windows | None:
     )  # fmt: skip
 
 
-def _bordered(storage: Storage, op: Conv2d) -> bool:
+def bordered(storage: Storage, op: Conv2d) -> bool:
+    """Whether the border of the input holds the padding of the convolution."""
     if not any(op.padding):
         return True
     wide = all(have >= need for have, need in zip(storage.border, op.padding, strict=True))
@@ -128,7 +129,13 @@ class Dot:
                     for columns in _divisors(windows.columns):
                         tiles = rows * columns * blocks
                         if tiles <= MOST_TILES:
-                            choice = {"template": self.name, "lanes": lanes, "rows": rows, "columns": columns, "blocks": blocks}
+                            choice = {
+                                "template": self.name,
+                                "lanes": lanes,
+                                "rows": rows,
+                                "columns": columns,
+                                "blocks": blocks,
+                            }
                             ranked.append((_cost(windows, outputs, choice), choice))
         ranked.sort(key=lambda pair: pair[0])
         return [choice for _, choice in ranked[:64]]
@@ -213,7 +220,10 @@ def _sums(builder: Builder, windows: Windows, lanes: int) -> te.Tensor:
     height = (windows.rows - 1) * windows.rows_step + (kh - 1) * windows.tap_rows + 1
     length = (windows.columns - 1) * windows.step + (kw - 1) * windows.tap_bytes + width
     x = builder.view(name, (height, length), (row, 1), windows.start)
-    axes = [te.reduce_axis((0, n), label) for n, label in zip((kh, kw, width // QUAD, QUAD), ("kh", "kw", "j", "i"), strict=True)]
+    axes = [
+        te.reduce_axis((0, n), label)
+        for n, label in zip((kh, kw, width // QUAD, QUAD), ("kh", "kw", "j", "i"), strict=True)
+    ]
     ky, kx, j, i = axes
 
     def total(h: Expr, v: Expr, o: Expr, lane: Expr) -> Expr:
