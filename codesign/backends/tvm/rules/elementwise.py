@@ -67,7 +67,7 @@ def _apply(
             form, value = cheapest(op, types[0].dtype, constants, pending.get(name)), values[name]
         except ValueError:
             form, value = cheapest(op, types[0].dtype, constants), _added(builder, name, values, pending)
-        several = isinstance(form, Narrow | Wide) or isinstance(form, Levels) and form.levels.shape[1] > 1
+        several = isinstance(form, Narrow | Wide) or (isinstance(form, Levels) and form.levels.shape[1] > 1)
         if several and name in repeats:
             value = builder.stage(value, types[0])
         if several:
@@ -146,7 +146,7 @@ def _limited(index_of: Value, out: IntType) -> Value:
 
 def _levels(builder: Builder, levels: IntArray, x: Value, out: IntType) -> Value:
     # In 64 bits where a level is beyond the last value of 32 (never reached), or x is.
-    kind = "int32" if -(1 << 31) <= levels.min() and levels.max() < 1 << 31 else "int64"
+    kind = "int32" if levels.min() >= -(1 << 31) and levels.max() < 1 << 31 else "int64"
     table = builder.constant("levels", np.ascontiguousarray(levels.T).astype(kind))
     count = levels.shape[1]
 

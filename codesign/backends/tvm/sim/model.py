@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from codesign.backends.tvm.cpu import Cpu
-from codesign.backends.tvm.sim import elf, mca, trace
+from codesign.backends.tvm.sim import elf, inorder, mca, trace
 from codesign.backends.tvm.sim.calibrate import Calibration
 from codesign.backends.tvm.sim.paths import paths_of
 from codesign.backends.tvm.sim.trace import Block, Recording, Sampling
@@ -176,7 +176,10 @@ def _cpis(blocks: Sequence[Block], cpu: Cpu) -> tuple[list[float], float]:
         chosen.append(k)
         covered += weights[k]
     words = [[word for i in paths[k] for word in blocks[i].words] for k in chosen]
-    cycles = mca.cycles_of(words, cpu.scheduling_model)
+    if cpu.in_order:
+        cycles = inorder.cycles_of(words, cpu.scheduling_model, cpu.width)
+    else:
+        cycles = mca.cycles_of(words, cpu.scheduling_model)
     cpis = [0.0] * len(blocks)
     for k, sequence, measured in zip(chosen, words, cycles, strict=True):
         for i in set(paths[k]):
