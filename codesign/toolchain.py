@@ -154,6 +154,11 @@ def _program(name: str, needed_for: str, install: str, *candidates: str) -> Tool
     return Tool(name, (), "", needed_for, install, found=f"no {' or '.join(candidates)} on PATH")
 
 
+def python(module: str, name: str) -> Tool:
+    """A module of codesign's as a program of its own: C++ that may crash or hang must not take its caller along."""
+    return Tool(name, (sys.executable, "-P", "-m", module), "", "tuning", "pip install 'codesign[tvm]'")
+
+
 def _version_of(path: str) -> str:
     """The first line with a version number that a program says of itself; LLVM's tools begin with another one."""
     lines = _lines((path,), "--version")
@@ -177,6 +182,9 @@ _FINDERS: Mapping[str, Callable[[], Tool]] = {
     "tosa": _tosa,
     "cc": lambda: _program("cc", "the CPU simulator", "apt install gcc", "gcc", "clang", "cc"),
     "qemu-aarch64": lambda: _program("qemu-aarch64", "running ARM code", "apt install qemu-user", "qemu-aarch64"),
+    "aarch64-gcc": lambda: _program(
+        "aarch64-gcc", "code for ARM", "apt install gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"
+    ),
     "llvm-mca": lambda: _program("llvm-mca", "the cost of ARM code", "apt install llvm-19", "llvm-mca-19"),
     "llvm-mc": lambda: _program("llvm-mc", "the cost of ARM code", "apt install llvm-19", "llvm-mc-19"),
     "vitis-run": lambda: _vendor("vitis-run", "synthesis of HLS projects", "Vitis"),
