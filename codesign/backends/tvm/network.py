@@ -33,7 +33,7 @@ def policy_of(cpu: Cpu) -> Policy:
 
 
 def compile_kernels(plan: Plan, cpu: Cpu, choices: Mapping[str, Choice], progress: Progress) -> Sequence[Kernel]:
-    """Every task of the plan, scheduled as `choices` says, by its output. Raises InputError for a choice that is wrong."""
+    """Every task of the plan, scheduled as `choices` says, by its output. Raises InputError for a wrong choice."""
     kernels = []
     for i, task in enumerate(plan.tasks):
         progress("compiling kernels", i, len(plan.tasks))

@@ -44,11 +44,10 @@ def pair_of(task: Task, node: Node) -> Pair | None:
     total = nodes.get(node.inputs[0])
     if total is None or not isinstance(total.op, Add) or len(set(total.inputs)) < 2:
         return None
-    sides = [_side(task, nodes, name) for name in total.inputs]
-    last = _factor(task, node)
-    if sides[0] is None or sides[1] is None or last is None:
+    first, second, last = _side(task, nodes, total.inputs[0]), _side(task, nodes, total.inputs[1]), _factor(task, node)
+    if first is None or second is None or last is None:
         return None
-    (a, one, slope_a), (b, other, slope_b) = sides
+    (a, one, slope_a), (b, other, slope_b) = first, second
     values_a, values_b = (_values(task.types[name].dtype) for name in (a, b))
     multiplier, shift = (task.consts[name] for name in node.inputs[1:])
     found = node.op.apply((one[:, None] + other[None, :]).reshape(-1, 1), multiplier, shift)
@@ -66,7 +65,7 @@ def _factor(task: Task, node: Node) -> float | None:
     multiplier, shift = (task.consts[name] for name in node.inputs[1:])
     if multiplier.size > 1 or shift.size > 1 or not multiplier[0]:
         return None
-    return float(multiplier[0]) / 2.0 ** float(shift[0])
+    return math.ldexp(int(multiplier[0]), -int(shift[0]))
 
 
 def _side(task: Task, nodes: dict[str, Node], name: str) -> tuple[str, IntArray, float] | None:

@@ -112,7 +112,7 @@ def _joins(graph: Graph, group: list[Node] | None, members: list[Node], name: st
 
 
 def _taken_over(graph: Graph, group: dict[str, list[Node]], members: list[Node], name: str) -> list[Node]:
-    """The last nodes of the group of `name` that rather belong to `members`: they widen what would go through memory."""
+    """The last nodes of the group of `name` that rather belong to `members`: they widen what goes through memory."""
     path, node = [name], graph.node(name)
     while isinstance(node.op, ELEMENTWISE) and len(graph.data_inputs(node)) == 1:
         (source,) = graph.data_inputs(node)
