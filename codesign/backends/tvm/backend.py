@@ -66,7 +66,7 @@ class TvmBackend:
     def run(
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
     ) -> Run:
-        """The deliverable itself, where it runs: on this machine, in an emulator, on a board. No cycles are measured."""
+        """The deliverable itself, where it runs: on this machine, in an emulator, on a board. No cycles."""
         from codesign.builddir import read_json
         from codesign.target import target_from_data
 
@@ -85,4 +85,6 @@ def _module(target: Target) -> Any:
         from codesign.backends.tvm import processor
 
         return processor
-    raise InputError.at(f"target {target.name}", "neither a table cpu nor a table gpu", "one of the files targets/*.toml")
+    raise InputError.at(
+        f"target {target.name}", "neither a table cpu nor a table gpu", "one of the files targets/*.toml"
+    )

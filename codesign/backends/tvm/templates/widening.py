@@ -18,7 +18,13 @@ from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.dot import (
-    Windows, _from_output, _from_sums, _input, _narrow, _pixel, raw_bias, window_weights, windows_of,
+    Windows,
+    _input,
+    _narrow,
+    _pixel,
+    raw_bias,
+    window_weights,
+    windows_of,
 )  # fmt: skip
 from codesign.backends.tvm.templates.neon import SUMS, WIDTH, across, widening_dot
 from codesign.errors import InputError
