@@ -9,8 +9,8 @@ from tvm import tirx
 
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, word
 from codesign.backends.tvm.pairs import pair_of
-from codesign.backends.tvm.requant import Levels, Narrow, Wide, cheapest
-from codesign.backends.tvm.rules.rescale import channel, rescaled, summed
+from codesign.backends.tvm.requant import cheapest
+from codesign.backends.tvm.rules.rescale import channel, repeats_operand, rescaled, summed
 from codesign.ir.graph import Node
 from codesign.ir.ops import Add, Lookup, Mul, Requant, Threshold
 from codesign.ir.types import IntArray, TensorType
@@ -63,7 +63,7 @@ class _Expressions:
         if isinstance(op, Requant | Threshold):
             pair = pair_of(task, node)
             if pair is not None:
-                return summed(pair, self.value(pair.a), self.value(pair.b), op.out)
+                return summed(self.builder, pair, self.value(pair.a), self.value(pair.b), op.out)
             return self._rescaled(node, op, args[0])
         taken = [self.value(name) for name in args]
         if not self.repeats.isdisjoint(args):
@@ -88,7 +88,7 @@ class _Expressions:
             form = cheapest(op, type_.dtype, constants, self.bias.get(name))
         except ValueError:
             form, value = cheapest(op, type_.dtype, constants), self.value(name)
-        if isinstance(form, Narrow | Wide) or (isinstance(form, Levels) and form.levels.shape[1] > 1):
+        if repeats_operand(form):
             if name in self.repeats:
                 value = self.builder.stage(value, type_)
             self.repeats.add(node.name)

@@ -145,7 +145,7 @@ class Dot:
         if windows is None or choice.get("lanes") not in lanes_of(cpu.extensions()):
             raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer and the core")
         lanes, rows, columns, blocks = (int(choice[key]) for key in ("lanes", "rows", "columns", "blocks"))
-        builder = Builder(task)
+        builder = Builder(task, cpu)
         acc = _sums(builder, windows, lanes)
         definition = builder.finish(elementwise(builder, _pixel(acc, lanes), raw_bias(task)))
         schedule = Schedule(definition.func)

@@ -59,7 +59,7 @@ class Widening:
         if windows is None:
             raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer and the core")
         rows, columns, blocks = (int(choice[key]) for key in ("rows", "columns", "blocks"))
-        builder = Builder(task)
+        builder = Builder(task, cpu)
         total, pairs = _sums(builder, windows)
         definition = builder.finish(elementwise(builder, _pixel(total, SUMS), raw_bias(task)))
         schedule = Schedule(definition.func)
