@@ -14,7 +14,7 @@ from codesign.ir.types import IntArray, TensorType
 ELEMENTWISE = (Requant, Threshold, Lookup, Add, Mul)
 ALONE = (Softmax, ArgMax)  # kernels of several loops: nothing is computed in their last one
 MOST_NODES = 16
-MOST_REQUANTS = 4  # an exact one may repeat its operand three times
+MOST_REQUANTS = 8  # an exact one may repeat its operand three times
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ def fuse(graph: Graph) -> list[Task]:
             for name in dict.fromkeys(graph.data_inputs(node)):
                 if _joins(graph, group.get(name), members, name):
                     members = [*group.pop(name), *members]
+                elif name in group:
+                    members = [*_taken_over(graph, group, members, name), *members]
         group[node.name] = members
     order = {node.name: i for i, node in enumerate(graph.nodes)}
     tasks = [sorted(members, key=lambda n: order[n.name]) for members in group.values()]
@@ -107,6 +109,24 @@ def _joins(graph: Graph, group: list[Node] | None, members: list[Node], name: st
         return False
     # An anchor may have another shape than its input, elementwise nodes may not.
     return graph.type(name).shape == graph.type(members[-1].name).shape
+
+
+def _taken_over(graph: Graph, group: dict[str, list[Node]], members: list[Node], name: str) -> list[Node]:
+    """The last nodes of the group of `name` that rather belong to `members`: they widen what goes through memory."""
+    path, node = [name], graph.node(name)
+    while isinstance(node.op, ELEMENTWISE) and len(graph.data_inputs(node)) == 1:
+        (source,) = graph.data_inputs(node)
+        if source not in {n.name for n in group[name]} or len(graph.users(source)) != 1:
+            break
+        path.append(source)
+        node = graph.node(source)
+    narrowest = min(range(len(path)), key=lambda i: graph.type(path[i]).dtype.bits)
+    moved = [n for n in group[name] if n.name in path[:narrowest]]
+    if not moved or not _joins(graph, moved, members, name):
+        return []
+    kept = [n for n in group.pop(name) if n not in moved]
+    group[path[narrowest]] = kept
+    return moved
 
 
 def _task(graph: Graph, nodes: list[Node]) -> Task:

@@ -1,8 +1,8 @@
 """Conv2d and Dense by four-byte dot products: VNNI on x86, SDOT on ARM.
 
 The bytes of a window row, KW * C, lie side by side in memory, so the sum runs over kernel rows and groups of four bytes:
-acc[h, w, o] = sum over (kh, j, i < 4) of row[h*s + kh][w*s*C + 4*j + i] * W[o, kh, 4*j + i], the weights behind the last
-byte being zero. No channel is padded, no window copied: a tensor's border holds the padding.
+acc[h, w, o] = sum over (kh, j, i < 4) of row[h*s + kh][w*s*C + 4*j + i] * W[o, kh, 4*j + i], the weights behind the
+last byte being zero. No channel is padded, no window copied: a tensor's border holds the padding.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Windows:
 
 
 def windows_of(task: Task) -> Windows | None:
-    """The anchor's windows; None when they are not all in memory (a padding that no border holds), or it has groups."""
+    """The anchor's windows; None with groups, and where a padding is in no border of the input."""
     anchor = task.anchor
     if anchor is None or not isinstance(anchor.op, Conv2d | Dense):
         return None
@@ -93,7 +93,8 @@ def window_weights(task: Task, windows: Windows, group: int) -> IntArray:
     weights = task.consts[anchor.inputs[1]]
     shaped = weights.reshape(len(weights), *windows.taps, windows.width)
     missing = -windows.width % group
-    return np.pad(shaped, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    padded: IntArray = np.pad(shaped, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    return padded
 
 
 def raw_bias(task: Task) -> IntArray:
@@ -102,7 +103,7 @@ def raw_bias(task: Task) -> IntArray:
     assert anchor is not None
     weights = task.consts[anchor.inputs[1]]
     bias = bias_of(task)
-    total = weights.reshape(len(weights), -1).sum(axis=1) * task.storage[anchor.inputs[0]].offset
+    total: IntArray = weights.reshape(len(weights), -1).sum(axis=1) * task.storage[anchor.inputs[0]].offset
     return total if bias is None else total + bias
 
 
@@ -239,14 +240,14 @@ def _pixel(acc: te.Tensor, lanes: int) -> Value:
 
     def value(index: Sequence[Expr]) -> Expr:
         *place, o = index
-        pixel = ([0, 0] + list(place))[-2:]
+        pixel = [0, 0, *place][-2:]
         return acc(*pixel, o // lanes, o % lanes)
 
     return value
 
 
 def _accumulate(schedule: Schedule, at: object, intrinsic: str, moved: bool) -> None:
-    """The sums in registers: every loop over accumulators unrolled inside the reduction, the innermost an instruction."""
+    """The sums in registers: loops over accumulators unrolled inside the reduction, the innermost an instruction."""
     acc = schedule.get_sblock("acc")
     if moved:
         schedule.compute_at(acc, at, preserve_unit_loops=True)

@@ -131,7 +131,7 @@ class Measurer:
         externals = [f"extern void {symbol}(void);" for symbol in symbols]
         table = ['#include "kernels.h"', *externals, "const routine kernels[] = {", *rows, "};"]
         (folder / "table.c").write_text("\n".join([*table, f"const int kernel_count = {len(symbols)};", ""]))
-        compiler = toolchain.require("aarch64-gcc" if self.simulated else "cc")
+        compiler = toolchain.require("aarch64-cc" if self.simulated else "cc")
         objects = dict.fromkeys(b.path for b in built)
         flags = ["-std=gnu11", "-O2", "-static", "-no-pie", f"-I{_HARNESS}", f"-I{_CONTROL}"]
         arguments: list[str | Path] = [*flags, "-o", "harness", _harness(compiler, flags), "table.c", *objects, "-lm"]
