@@ -85,4 +85,6 @@ def _module(target: Target) -> Any:
         from codesign.backends.tvm import processor
 
         return processor
-    raise InputError.at(f"target {target.name}", "neither a table cpu nor a table gpu", "one of the files targets/*.toml")
+    raise InputError.at(
+        f"target {target.name}", "neither a table cpu nor a table gpu", "one of the files targets/*.toml"
+    )

@@ -142,7 +142,9 @@ def _measured(out: Path, kernels: Sequence[Kernel], target: Target) -> tuple[lis
         Metric("latency_ns", times.median_ns, "ns", Basis.MEASURED),
         Metric("fps", 1e9 / times.median_ns, "frame/s", Basis.MEASURED),
     ]
-    return metrics, [f"times are of one thread on this machine, the median of {REPEATS}; the least {times.least_ns:,} ns"]
+    return metrics, [
+        f"times are of one thread on this machine, the median of {REPEATS}; the least {times.least_ns:,} ns"
+    ]
 
 
 def _write_layers(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -155,7 +157,9 @@ def _write_layers(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def _expect_outputs(schedule: TvmSchedule, outputs: Sequence[str]) -> None:
     """Raise InputError unless the schedule has an entry for every kernel, and no other."""
     hint = "codesign compile without --schedule makes one"
-    found = [Diagnostic(f"schedule of {name}", "missing", hint=hint) for name in outputs if name not in schedule.kernels]
+    found = [
+        Diagnostic(f"schedule of {name}", "missing", hint=hint) for name in outputs if name not in schedule.kernels
+    ]
     unknown = sorted(set(schedule.kernels) - set(outputs))
     found += [Diagnostic(f"schedule of {name}", "no kernel writes this tensor", hint=hint) for name in unknown]
     raise_all(InputError, found)
