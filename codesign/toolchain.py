@@ -145,6 +145,21 @@ def _tosa() -> Tool:
     return Tool("tosa", (sys.executable, "-P", str(worker)), version, needed_for, install)
 
 
+def _program(name: str, needed_for: str, install: str, *candidates: str) -> Tool:
+    """The first of `candidates` that is on PATH."""
+    for candidate in candidates:
+        path = shutil.which(candidate)
+        if path:
+            return Tool(name, (path,), _version_of(path), needed_for, install)
+    return Tool(name, (), "", needed_for, install, found=f"no {' or '.join(candidates)} on PATH")
+
+
+def _version_of(path: str) -> str:
+    """The first line with a version number that a program says of itself; LLVM's tools begin with another one."""
+    lines = _lines((path,), "--version")
+    return next((line.strip() for line in lines if any(c.isdigit() for c in line)), "")
+
+
 def _vendor(name: str, needed_for: str, suite: str) -> Tool:
     """A vendor's program on PATH. It is not asked for its version, which may take a minute."""
     install = f"source settings64.sh of {suite}, or take the project to a machine that has it"
@@ -160,6 +175,10 @@ _FINDERS: Mapping[str, Callable[[], Tool]] = {
     "vela": _vela,
     "arm-gcc": _arm_gcc,
     "tosa": _tosa,
+    "cc": lambda: _program("cc", "the CPU simulator", "apt install gcc", "gcc", "clang", "cc"),
+    "qemu-aarch64": lambda: _program("qemu-aarch64", "running ARM code", "apt install qemu-user", "qemu-aarch64"),
+    "llvm-mca": lambda: _program("llvm-mca", "the cost of ARM code", "apt install llvm-19", "llvm-mca-19"),
+    "llvm-mc": lambda: _program("llvm-mc", "the cost of ARM code", "apt install llvm-19", "llvm-mc-19"),
     "vitis-run": lambda: _vendor("vitis-run", "synthesis of HLS projects", "Vitis"),
     "vivado_hls": lambda: _vendor("vivado_hls", "synthesis of HLS projects of older tools", "Vivado 2020.1 or older"),
     "vivado": lambda: _vendor("vivado", "implementation", "Vivado"),
@@ -286,13 +305,18 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 @functools.cache
-def _first_line(command: tuple[str, ...], argument: str) -> str:
-    """What a program says first of itself; empty when it says nothing."""
+def _lines(command: tuple[str, ...], argument: str) -> tuple[str, ...]:
+    """What a program prints with that argument; nothing when it cannot be run."""
     try:
         done = subprocess.run([*command, argument], capture_output=True, text=True, errors="replace", timeout=30)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return (done.stdout.splitlines() or [""])[0].strip()
+        return ()
+    return tuple(done.stdout.splitlines())
+
+
+def _first_line(command: tuple[str, ...], argument: str) -> str:
+    """What a program says first of itself; empty when it says nothing."""
+    return (_lines(command, argument) or ("",))[0].strip()
 
 
 @functools.cache

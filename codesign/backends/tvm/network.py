@@ -1,0 +1,43 @@
+"""A network as compiled kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from codesign.backends.base import Progress
+from codesign.backends.tvm import templates
+from codesign.backends.tvm.codegen import Object, compile_kernel
+from codesign.backends.tvm.cpu import Cpu
+from codesign.backends.tvm.definition import Definition
+from codesign.backends.tvm.plan import Plan, Policy
+from codesign.backends.tvm.task import Task
+from codesign.backends.tvm.templates.base import Choice
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One task, how it is scheduled, and its code."""
+
+    task: Task
+    choice: Choice
+    definition: Definition
+    object: Object
+
+
+def policy_of(cpu: Cpu) -> Policy:
+    """How the kernels for a core want their tensors: as the bytes that its fastest products take."""
+    if cpu.arch == "aarch64":
+        return Policy("int8")
+    return Policy("uint8" if "avx512vnni" in cpu.extensions() else "")
+
+
+def compile_kernels(plan: Plan, cpu: Cpu, choices: Mapping[str, Choice], progress: Progress) -> Sequence[Kernel]:
+    """Every task of the plan, scheduled as `choices` says, by its output. Raises InputError for a choice that is wrong."""
+    kernels = []
+    for i, task in enumerate(plan.tasks):
+        progress("compiling kernels", i, len(plan.tasks))
+        definition = templates.make(task, cpu, choices[task.output])
+        kernels.append(Kernel(task, choices[task.output], definition, compile_kernel(definition.func, cpu)))
+    progress("compiling kernels", len(plan.tasks), len(plan.tasks))
+    return kernels
