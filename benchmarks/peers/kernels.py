@@ -10,24 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from codesign.backends.tvm.codegen import Object, compile_kernel
+from codesign.backends.base import ignore_progress
+from codesign.backends.tvm import templates
 from codesign.backends.tvm.cpu import Cpu
-from codesign.backends.tvm.definition import Definition, Tensor
-from codesign.backends.tvm.plan import ALIGNMENT, Plan, Policy, plan
+from codesign.backends.tvm.definition import Tensor
+from codesign.backends.tvm.network import Kernel, compile_kernels, policy_of
+from codesign.backends.tvm.plan import ALIGNMENT, Plan, plan
 from codesign.backends.tvm.storage import NO_BORDER, Storage
 from codesign.backends.tvm.task import Task
-from codesign.backends.tvm.templates.base import Template
-from codesign.backends.tvm.templates.loops import Loops
+from codesign.backends.tvm.templates.base import Choice
 from codesign.ir.graph import Graph
 from codesign.ir.types import IntArray
 from codesign.target import Target
 from codesign.toolchain import cached, digest, require, run
 
 ARGUMENTS = 24
-_STEPS = Path(__file__).with_name("peers_steps.c")
-TEMPLATES: Sequence[Template] = (Loops(),)
+_STEPS = Path(__file__).with_name("steps.c")
 
-Pick = Callable[[Task, Cpu], Definition]
+Pick = Callable[[Task, Cpu], Choice]
 
 
 class _Step(ctypes.Structure):
@@ -40,10 +40,9 @@ class _Step(ctypes.Structure):
     )
 
 
-def untuned(task: Task, cpu: Cpu) -> Definition:
-    """The first guess of the first template that fits."""
-    template, choice = next((t, c) for t in TEMPLATES for c in t.choices(task, cpu)[:1])
-    return template.make(task, cpu, choice)
+def untuned(task: Task, cpu: Cpu) -> Choice:
+    """The first guess of the templates."""
+    return templates.choices(task, cpu)[0]
 
 
 @dataclass(eq=False)
@@ -82,10 +81,10 @@ class Network:
 def codesign_runner(graph: Graph, target: Target, pick: Pick = untuned) -> Network:
     """The network compiled for a CPU target that is this machine. ToolError without a C compiler."""
     assert target.cpu is not None
-    planned = plan(graph, Policy("uint8"))
-    made = [pick(task, target.cpu) for task in planned.tasks]
-    objects = [compile_kernel(definition.func, target.cpu) for definition in made]
-    library = ctypes.CDLL(str(_linked(objects)))
+    planned = plan(graph, policy_of(target.cpu))
+    choices = {task.output: pick(task, target.cpu) for task in planned.tasks}
+    kernels = compile_kernels(planned, target.cpu, choices, ignore_progress)
+    library = ctypes.CDLL(str(_linked(kernels)))
     memory, arena = _memory(planned)
     steps, names, kept = [], [], [arena]
 
@@ -95,14 +94,15 @@ def codesign_runner(graph: Graph, target: Target, pick: Pick = untuned) -> Netwo
             return _aligned(arena) + planned.offsets[root]
         return int(memory[root].ctypes.data)
 
-    for task, definition, object_ in zip(planned.tasks, made, objects, strict=True):
+    for kernel in kernels:
+        task, arguments = kernel.task, kernel.definition.arguments
         storage = planned.storage[planned.buffers[task.output]]
         if storage.border != NO_BORDER:
             steps.append(_Step(sizes=_border(storage)))
             steps[-1].arguments[0] = address(task.output)
             names.append(f"border of {task.where}")
-        step = _Step(ctypes.cast(getattr(library, object_.symbol), ctypes.c_void_p), 0, object_.steps)
-        for i, argument in enumerate(definition.arguments):
+        step = _Step(ctypes.cast(getattr(library, kernel.object.symbol), ctypes.c_void_p), 0, kernel.object.steps)
+        for i, argument in enumerate(arguments):
             if isinstance(argument, Tensor):
                 itemsize = planned.storage[argument.name].itemsize
                 step.arguments[i] = address(argument.name) + argument.start * itemsize
@@ -145,9 +145,9 @@ def _aligned(raw: np.ndarray[Any, Any]) -> int:
     return -(-int(raw.ctypes.data) // ALIGNMENT) * ALIGNMENT
 
 
-def _linked(objects: Sequence[Object]) -> Path:
+def _linked(kernels: Sequence[Kernel]) -> Path:
     compiler = require("c++")
-    paths = sorted({object_.path for object_ in objects})
+    paths = sorted({kernel.object.path for kernel in kernels})
     key = digest(_STEPS, *(str(path) for path in paths), compiler.version)
 
     def make(directory: Path) -> None:
