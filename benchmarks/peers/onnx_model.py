@@ -4,9 +4,9 @@ form        `qdq`: float operators between QuantizeLinear and DequantizeLinear, 
             `qoperator`: QLinearConv, QGemm, QLinearAdd, … as they are
 activation  `uint8`: every integer 128 larger, which x86's dot products want; `int8`: as in the file
 
-Images come in channels last, as in the file. ONNX's convolutions want NCHW: the transposition in front of the first one
-and those that onnxruntime's optimiser puts around its channels-last kernels cancel each other. Rectifications are in the
-ranges of the integers, as in TFLite.
+Images come in channels last, as in the file. ONNX wants its convolutions NCHW: the transposition in front of the first
+one and those that onnxruntime's optimiser puts around its channels-last kernels cancel each other. Rectifications are
+in the ranges of the integers, as in TFLite.
 """
 
 from __future__ import annotations
@@ -156,4 +156,6 @@ def _scales(weight: Tensor, outputs: int) -> Any:
 
 def _pads(op: Operator, x: Tensor, kernel: Any) -> list[int]:
     valid = op.options["padding"] == 1
-    return [0] * 4 if valid else list(same_padding(x.shape[1:3], kernel, (op.options["stride_h"], op.options["stride_w"])))
+    return (
+        [0] * 4 if valid else list(same_padding(x.shape[1:3], kernel, (op.options["stride_h"], op.options["stride_w"])))
+    )

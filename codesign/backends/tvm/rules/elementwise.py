@@ -8,7 +8,9 @@ import numpy as np
 from tvm import tirx
 
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, kind_of, word
+from codesign.backends.tvm.pairs import PairSum, Pattern, patterns
 from codesign.backends.tvm.requant import Affine, Form, HighMul, Levels, Narrow, Wide, cheapest
+from codesign.backends.tvm.task import Task
 from codesign.ir.graph import Node
 from codesign.ir.ops import Add, Lookup, Mul, Requant, Rounding, Threshold
 from codesign.ir.types import IntArray, IntType, TensorType
@@ -23,24 +25,56 @@ def elementwise(builder: Builder, anchor: Value | None = None, bias: IntArray | 
     values: dict[str, Value] = {}
     pending: dict[str, IntArray] = {}
     repeats: set[str] = set()  # what is computed by an expression that holds its operand several times
+    sums = _exact_sums(task)
+    replaced = {node.name for pattern, _ in sums.values() for node in pattern.nodes[:-1]}
     for node in task.nodes:
+        if node.name in replaced:
+            continue
         if node is task.anchor:
             assert anchor is not None
             values[node.name] = anchor
             if bias is not None:
                 pending[node.name] = bias
             continue
+        pattern, form = sums.get(node.name, (None, None))
         args = []
-        for name in node.inputs:
+        for name in node.inputs if pattern is None else (pattern.a, pattern.b):
             if name in task.consts:
                 continue
             if name not in values:
                 values[name] = builder.read(name)
             args.append(name)
+        if form is not None:
+            a, b = (_added(builder, name, values, pending) for name in args)
+            values[node.name] = _pair_sum(form, a, b, task.types[node.name].dtype)
+            if not repeats.isdisjoint(args):
+                repeats.add(node.name)
+            continue
         values[node.name] = _apply(builder, node, args, values, pending, repeats)
     if not task.nodes:
         return builder.read(task.inputs[0])
     return _added(builder, task.output, values, pending)
+
+
+def _exact_sums(task: Task) -> dict[str, tuple[Pattern, PairSum]]:
+    """By their result: the sums of two narrow values, with rescalings around them, that two multiply-adds compute."""
+    found = {}
+    for pattern in patterns(task.nodes, task.types, task.consts, (task.output,)):
+        form = pattern.form(task.types, task.consts)
+        if form is not None:
+            found[pattern.result] = pattern, form
+    return found
+
+
+def _pair_sum(form: PairSum, a: Value, b: Value, out: IntType) -> Value:
+    first, second, offset = (tirx.const(float(c), "float32") for c in (form.first, form.second, form.offset))
+
+    def value(index: Sequence[Expr]) -> Expr:
+        total = second * b(index).astype("float32") + (first * a(index).astype("float32") + offset)
+        y = tirx.nearbyint(total).astype("int32")
+        return tirx.min(tirx.max(y, integer(out.lo, "int32")), integer(out.hi, "int32"))
+
+    return value
 
 
 def _added(builder: Builder, name: str, values: Mapping[str, Value], pending: dict[str, IntArray]) -> Value:
