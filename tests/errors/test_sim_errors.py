@@ -59,7 +59,7 @@ def test_functions_that_did_not_run(tmp_path: Path, cpu: Cpu) -> None:
     ("name", "package", "needed_for"),
     [
         ("qemu-aarch64", "qemu-user", "running ARM code"),
-        ("cc", "gcc", "the CPU simulator"),
+        ("cc", "gcc", "processors: libraries, the simulator"),
         ("llvm-mca", "llvm-19", "the cost of ARM code"),
         ("llvm-mc", "llvm-19", "the cost of ARM code"),
     ],
