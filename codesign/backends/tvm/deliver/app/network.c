@@ -102,7 +102,7 @@ static void run_step(const struct step *step, const void *const inputs[], void *
         fill_border(&fills[step->fill], arena);
     for (int32_t i = 0; i < step->arguments; i++)
         pointers[i] = address_of(&arguments[step->first_argument + i], inputs, outputs, arena);
-#ifdef NETWORK_THREADED
+#ifdef THREADED
     if (step->split) {
         network_call_parallel(step->function, step->steps, pointers, step->arguments);
         return;
@@ -139,7 +139,7 @@ int network_run(const void *const inputs[], void *const outputs[], void *arena)
     return network_run_layers(0, NETWORK_LAYERS, inputs, outputs, arena);
 }
 
-#ifndef NETWORK_THREADED
+#ifndef THREADED
 int network_set_threads(int threads)
 {
     (void)threads;
