@@ -78,8 +78,8 @@ def test_an_instruction_that_the_emulated_core_lacks(tmp_path: Path) -> None:
     made = deliver(graph, "cortex-a53", tmp_path / "out", stub=stub)
     symbol = json.loads((made.directory / "network.json").read_text())["layers"][0]["kernel"]
     assert refused(made) == (
-        f"threshold1 ({symbol}): uses an instruction that QEMU's cortex-a53 lacks; it was built for cortex-a53 with none "
-        "of the optional extensions; try: codesign compile for a target whose features the processor has"
+        f"threshold1 ({symbol}): uses an instruction that QEMU's cortex-a53 lacks; it was built for cortex-a53 with "
+        "none of the optional extensions; try: codesign compile for a target whose features the processor has"
     )
 
 
