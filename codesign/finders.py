@@ -118,6 +118,11 @@ def _vendor(name: str, needed_for: str, suite: str) -> Tool:
     return Tool(name, (path,) if path else (), path or "", needed_for, install, found=found, optional=True)
 
 
+def python(module: str, name: str) -> Tool:
+    """A module of codesign's as a program of its own: C++ that may crash or hang must not take its caller along."""
+    return Tool(name, (sys.executable, "-P", "-m", module), "", "tuning", "pip install 'codesign[tvm]'")
+
+
 FINDERS: Mapping[str, Callable[[], Tool]] = {
     "c++": _compiler,
     "verilator": _verilator,

@@ -6,7 +6,7 @@ everywhere if it does at T_k and at T_k - 1, for every level k inside the range 
 
     Levels    sum over k of (x >= T_k)                      where there are few levels
     Affine    clamp(trunc(m * float32(x) + b), 0, n)        one fused or unfused multiply-add in single precision
-    HighMul   clamp(((x << left) * m >> 32) + b >> right)   the high half of a 32-bit product
+    HighMul   clamp(((x << left) * m >> 32) + b >> right)   the high half of a 32-bit product; b of x >= 0 and of x < 0
     Narrow    Requant's definition in 32 bits               ties to even at powers of two, for example
     Wide      Requant's definition in 64 bits               everything else
 """
@@ -51,12 +51,16 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class HighMul:
-    """y = out.lo + clamp((((x << left) * multiplier[c] >> 32) + offset[c]) >> right[c], 0, out.count - 1); step 1."""
+    """y = out.lo + clamp((((x << left) * multiplier[c] >> 32) + offset[c]) >> right[c], 0, out.count - 1); step 1.
+
+    below  what is added instead of the offset where x < 0; None: the offset
+    """
 
     multiplier: NDArray[np.int32]
     offset: NDArray[np.int32]
     right: NDArray[np.int32]
     left: int
+    below: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,7 @@ def cheapest(op: Requant | Threshold, x: IntType, constants: Sequence[IntArray],
         if bias is not None:
             raise ValueError("no exact form takes the bias in")
         multiplier, shift = constants
-        found = narrow(op, x, multiplier, shift)
+        found = narrow(op, x, multiplier, shift) or doubled(op, x, multiplier, shift)
         if found is not None:
             return found
         if table is None or levels.shape[1] > SOME_LEVELS:
@@ -123,18 +127,23 @@ def _int32(values: IntArray) -> NDArray[np.int32]:
 
 @dataclass(frozen=True, eq=False)
 class _Steps:
-    """A step function on lo … hi, per row: where T_k (`at`) and T_k - 1 (`below`) are values of x, and k itself."""
+    """A step function on lo … hi, per row: where T_k (`at`) and T_k - 1 (`below`) are values of x, and k itself.
+
+    extent  the largest magnitude of x, per row: what lies beyond all levels is computed with, too
+    """
 
     at: IntArray
     below: IntArray
     k: IntArray
     reached: NDArray[np.bool_]
     missed: NDArray[np.bool_]
+    extent: IntArray
 
     @classmethod
     def of(cls, levels: IntArray, lo: IntArray, hi: IntArray) -> _Steps:
         clipped = np.clip(levels, lo, hi + 1)
-        return cls(clipped, clipped - 1, np.arange(1, levels.shape[1] + 1)[None, :], clipped <= hi, clipped > lo)
+        k, extent = np.arange(1, levels.shape[1] + 1)[None, :], np.maximum(np.abs(lo), np.abs(hi))[:, 0]
+        return cls(clipped, clipped - 1, k, clipped <= hi, clipped > lo, extent)
 
     def room(self, slope: RealArray) -> tuple[RealArray, RealArray]:
         """The offsets b between which slope * T_k + b >= k and slope * (T_k - 1) + b < k for every level, per row."""
@@ -177,8 +186,7 @@ def affine(steps: _Steps, slope: RealArray) -> Affine | None:
     if not _holds(multiplier, offset, steps):
         return None
     # What lies outside the levels must still fit the conversion to int32.
-    ends = np.maximum(np.abs(steps.at), np.abs(steps.below)).max(axis=1)
-    extremes = np.abs(multiplier[:, 0].astype(np.float64)) * ends + np.abs(offset[:, 0])
+    extremes = np.abs(multiplier[:, 0].astype(np.float64)) * steps.extent + np.abs(offset[:, 0])
     return Affine(multiplier[:, 0], offset[:, 0]) if float(extremes.max()) < 2.0**30 else None
 
 
@@ -202,7 +210,7 @@ def _holds(multiplier: NDArray[np.float32], offset: NDArray[np.float32], steps: 
 
 def high_mul(steps: _Steps, slope: RealArray) -> HighMul | None:
     """HighMul coefficients near `slope`, as `affine`."""
-    largest = int(max(np.abs(steps.at).max(), np.abs(steps.below).max(), 1))
+    largest = int(max(steps.extent.max(), 1))
     if largest >= 1 << 30:
         return None
     left = 30 - largest.bit_length()
@@ -222,6 +230,25 @@ def high_mul(steps: _Steps, slope: RealArray) -> HighMul | None:
         if (least <= most).all() and int(np.abs(offset).max()) < 1 << 30:
             return HighMul(_int32(m[:, 0]), _int32(offset[:, 0]), _int32(right[:, 0]), left)
     return None
+
+
+def doubled(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> HighMul | None:
+    """TFLite's double rounding in 32 bits, for shifts s > 31 and multipliers m >= 0; None: one of them is not.
+
+    With h = x * m >> 30, the high half of 4x * m, its definition (see `round_shift`) is
+    y = (x * m + 2^30 - 2^31 * [x < 0] + 2^(s-1)) >> s = (h + 1 - 2 * [x < 0] + 2^(s-31)) >> (s - 30),
+    because the bits of the product below 2^30 meet no carry: what is added to it is a multiple of 2^30.
+    """
+    multiplier, shift = np.broadcast_arrays(multiplier, shift)
+    right = shift - 30
+    if op.rounding is not Rounding.TFLITE_DOUBLE or op.out.step != 1 or x.largest >= 1 << 29:
+        return None
+    if int(multiplier.min()) < 0 or int(right.min()) < 2 or int(right.max()) > 30:
+        return None
+    offset = 1 + (np.int64(1) << (right - 1)) + ((op.zero_point - op.out.lo) << right)
+    if int(np.abs(offset).max()) >= 1 << 30:  # h itself is below 2^30
+        return None
+    return HighMul(_int32(multiplier), _int32(offset), _int32(right), 2, _int32(offset - 2))
 
 
 def narrow(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> Narrow | None:
@@ -244,8 +271,10 @@ def evaluate(form: Form, x: IntArray, out: IntType) -> IntArray:
             return np.asarray(out.lo + out.step * count, dtype=np.int64)
         case Affine(multiplier, offset):
             index = (x.astype(np.float32) * multiplier + offset).astype(np.int32).astype(np.int64)
-        case HighMul(multiplier, offset, right, left):
-            index = (((x << left) * multiplier.astype(np.int64) >> 32) + offset) >> right
+        case HighMul(multiplier, offset, right, left, below):
+            shifted = (x << left).astype(np.int32).astype(np.int64)  # in 32 bits, as a kernel does
+            added = offset if below is None else np.where(x < 0, below, offset)
+            index = ((shifted * multiplier.astype(np.int64) >> 32) + added) >> right
         case Narrow(op, multiplier, shift) | Wide(op, multiplier, shift):
             return op.apply(x, multiplier.astype(np.int64), shift.astype(np.int64))
     return np.clip(index, 0, out.count - 1) + out.lo

@@ -10,6 +10,8 @@ llvm-mca (https://llvm.org/docs/CommandGuide/llvm-mca.html) reads assembly, so w
 branches are made to go nowhere (a distance does not change their cost, and equal code at another address is then the
 same sequence), and calls and returns become plain branches, for which llvm-mca would assume 100 cycles.
 
+`timings_of` gives what LLVM knows of single instructions: latency, and the units that each takes.
+
 Results are kept in the cache's mca.sqlite under the sequence, the model and the tool's version.
 """
 
@@ -18,10 +20,13 @@ from __future__ import annotations
 import array
 import contextlib
 import hashlib
+import json
+import math
 import re
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +36,7 @@ from codesign.errors import ToolError, UsageError
 WARM_UP = 128  # instructions before the difference is taken: the window of the larger cores
 
 NOP = 0xD503201F
-_FORMAT = "2"  # of the cache's content: to be changed with what is measured
+_FORMAT = "3"  # of the cache's content: to be changed with what is measured
 _FEATURES = "-mattr=+all"
 _CYCLES = re.compile(r"^Total Cycles:\s+(\d+)$", re.MULTILINE)
 _TIME_LIMIT_S = 600.0
@@ -76,6 +81,43 @@ def cycles_of(sequences: Sequence[Sequence[int]], model: str) -> list[float]:
     return [float(known[keys[words]]) if words else 0.0 for words in clean]
 
 
+@dataclass(frozen=True)
+class Unit:
+    """Cycles of the `count` units of a kind that an instruction takes, in all."""
+
+    name: str
+    count: int
+    cycles: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """An instruction on a pipeline: cycles to its result, the units it takes, whether it is a load or store."""
+
+    latency: int
+    units: tuple[Unit, ...]
+    memory: bool
+
+
+def timings_of(words: Sequence[int], model: str) -> dict[int, Timing]:
+    """The timing of each (normalised) instruction word by LLVM's scheduling model of the core `model`."""
+    tool = toolchain.require("llvm-mca")
+    keys = {word: f"{_FORMAT} {word:08x} {model} {tool.version}" for word in words}
+    with _store() as store:
+        known = _read(store, "timings", keys.values())
+        unknown = [word for word, key in keys.items() if key not in known]
+        if unknown:
+            fresh = dict(zip((keys[w] for w in unknown), _time(tool, unknown, model), strict=True))
+            _write(store, "timings", fresh)
+            known |= fresh
+    return {word: _timing(json.loads(known[key])) for word, key in keys.items()}
+
+
+def _timing(data: Sequence[Any]) -> Timing:
+    latency, units, memory = data
+    return Timing(latency, tuple(Unit(*unit) for unit in units), memory)
+
+
 def disassemble(words: Sequence[int]) -> dict[int, str]:
     """The assembly of each instruction word; empty for a word that LLVM does not know."""
     tool = toolchain.require("llvm-mc")
@@ -100,20 +142,64 @@ def _measure(
         body = [texts[word] or "nop" for word in words]
         for times in (n, 2 * n):
             lines += ["# LLVM-MCA-BEGIN", *(body * times), "# LLVM-MCA-END"]
-    options = ("-iterations=1", "-all-views=false", "-summary-view", "-skip-unsupported-instructions=any")
     with tempfile.TemporaryDirectory(prefix="codesign-mca-") as name:
         folder = Path(name)
         (folder / "in.s").write_text("\n".join([*lines, ""]), encoding="utf-8")
-        out = folder / "out.txt"
-        arguments: list[str | Path] = ["-mtriple=aarch64", _FEATURES, f"-mcpu={model}", *options, "-o", out, "in.s"]
-        done = _run(tool, arguments, folder)
-        if any("is not a recognized processor" in line for line in done.lines):
-            raise UsageError.at("cpu.scheduling_model", f"LLVM does not know {model!r}", hint="llvm-mca-19 -mcpu=help")
-        totals = [int(text) for text in _CYCLES.findall(out.read_text(encoding="utf-8"))]
+        totals = [int(text) for text in _CYCLES.findall(_analyse(tool, model, ("-summary-view",), folder))]
     if len(totals) != 2 * len(sequences):
         raise ToolError.at(tool.name, f"answered {len(totals)} of {2 * len(sequences)} questions")
     pairs = zip(totals[::2], totals[1::2], copies, strict=True)
     return [max(long - short, 0) / n for short, long, n in pairs]
+
+
+def _analyse(tool: toolchain.Tool, model: str, views: Sequence[str], folder: Path) -> str:
+    """What llvm-mca says of the regions in in.s, each run once."""
+    out = folder / "out.txt"
+    options = [
+        "-iterations=1",
+        "-all-views=false",
+        *views,
+        "-skip-unsupported-instructions=any",
+        "-o",
+        str(out),
+        "in.s",
+    ]
+    try:
+        _run(tool, ["-mtriple=aarch64", _FEATURES, f"-mcpu={model}", *options], folder)
+    except ToolError as error:
+        if "is not a recognized processor" not in str(error):
+            raise
+        found = f"LLVM does not know the core {model!r}"
+        raise UsageError.at("cpu.scheduling_model", found, hint="llvm-mca-19 -march=aarch64 -mcpu=help") from error
+    return out.read_text(encoding="utf-8")
+
+
+def _time(tool: toolchain.Tool, words: Sequence[int], model: str) -> list[str]:
+    """Latency, units and kind of each instruction, as JSON; what LLVM has no timing of takes a cycle and no unit."""
+    texts = disassemble(words)
+    lines = [
+        line
+        for i, word in enumerate(words)
+        for line in (f"# LLVM-MCA-BEGIN {i}", texts[word] or "nop", "# LLVM-MCA-END")
+    ]
+    views = ("-json", "-instruction-info", "-resource-pressure")
+    with tempfile.TemporaryDirectory(prefix="codesign-mca-") as name:
+        folder = Path(name)
+        (folder / "in.s").write_text("\n".join([*lines, ""]), encoding="utf-8")
+        out = _analyse(tool, model, views, folder)
+    data = json.loads(out)
+    names = [entry.partition(".")[0] for entry in data["TargetInfo"]["Resources"]]  # unit.0, unit.1: of one kind
+    found = {}
+    for region in data["CodeRegions"]:
+        units: dict[str, int] = {}
+        for entry in region["ResourcePressureView"]["ResourcePressureInfo"]:
+            if entry["InstructionIndex"] == 0:
+                unit = names[entry["ResourceIndex"]]
+                units[unit] = units.get(unit, 0) + math.ceil(entry["ResourceUsage"])
+        info = region["InstructionInfoView"]["InstructionList"][0]
+        memory = info["mayLoad"] or info["mayStore"]
+        found[region["Name"]] = [info["Latency"], [[u, names.count(u), c] for u, c in units.items()], memory]
+    return [json.dumps(found.get(str(i), [1, [], False])) for i in range(len(words))]
 
 
 def _disassemble(tool: toolchain.Tool, words: Sequence[int]) -> dict[int, str]:
@@ -168,7 +254,7 @@ def _store() -> Iterator[sqlite3.Connection]:
 
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=60)
-    for table in ("cycles", "assembly"):
+    for table in ("cycles", "assembly", "timings"):
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, value) WITHOUT ROWID")
         connection.execute(f"SELECT value FROM {table} LIMIT 1").fetchall()
     return connection

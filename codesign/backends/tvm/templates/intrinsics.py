@@ -1,0 +1,65 @@
+"""Dot-product instructions as tensor intrinsics: four 8-bit products a lane, added to 32 bits in registers."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from tvm.s_tir import TensorIntrin
+from tvm.script import tirx as T
+
+QUAD = 4  # products that one lane adds up
+
+# LLVM's intrinsic for vectors of so many lanes, per instruction set.
+_VNNI = {16: "llvm.x86.avx512.vpdpbusd.512", 8: "llvm.x86.avx512.vpdpbusd.256", 4: "llvm.x86.avx512.vpdpbusd.128"}
+_DOTPROD = {4: "llvm.aarch64.neon.sdot"}
+
+
+def lanes_of(features: tuple[str, ...]) -> tuple[int, ...]:
+    """The vector lengths in lanes for which there is a dot product, the longest first; empty: there is none."""
+    if "avx512vnni" in features:
+        return tuple(_VNNI)
+    return tuple(_DOTPROD) if "dotprod" in features else ()
+
+
+@cache
+def quad_dot(lanes: int, operand: str) -> str:
+    """The intrinsic c[lane] += sum over k < 4 of a[k] * b[lane, k], a of type `operand` and broadcast, b int8."""
+    name = f"codesign.quad_dot.{operand}.{lanes}"
+    instruction = (_VNNI if operand == "uint8" else _DOTPROD)[lanes]
+    # AArch64's intrinsic takes both operands in bytes; so does x86's since LLVM 22.
+    bytes_type, words_type = f"{operand}x{QUAD * lanes}", f"int32x{lanes}"
+
+    @T.prim_func(s_tir=True)
+    def description(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (QUAD,), operand, offset_factor=1)
+        B = T.match_buffer(b, (lanes, QUAD), "int8", offset_factor=1)
+        C = T.match_buffer(c, (lanes,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:QUAD], B[0:lanes, 0:QUAD])
+            T.writes(C[0:lanes])
+            for i in T.serial(0, lanes):
+                for k in T.serial(0, QUAD):
+                    with T.sblock("update"):
+                        vi, vk = T.axis.remap("SR", [i, k])
+                        C[vi] = C[vi] + T.cast(A[vk], "int32") * T.cast(B[vi, vk], "int32")
+
+    @T.prim_func(s_tir=True)
+    def implementation(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (QUAD,), operand, offset_factor=1)
+        B = T.match_buffer(b, (lanes, QUAD), "int8", offset_factor=1)
+        C = T.match_buffer(c, (lanes,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:QUAD], B[0:lanes, 0:QUAD])
+            T.writes(C[0:lanes])
+            C[T.ramp(T.int32(0), 1, lanes)] = T.call_llvm_pure_intrin(
+                T.llvm_lookup_intrinsic_id(instruction),
+                C.vload([0], dtype=words_type),
+                T.reinterpret(
+                    T.broadcast(T.reinterpret(A.vload([0], f"{operand}x4"), dtype="int32"), lanes), dtype=bytes_type
+                ),
+                B.vload([0, 0], dtype=f"int8x{QUAD * lanes}"),
+                dtype=words_type,
+            )
+
+    TensorIntrin.register(name, description, implementation, override=True)
+    return name

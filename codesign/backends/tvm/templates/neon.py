@@ -1,0 +1,109 @@
+"""Advanced SIMD instructions as tensor intrinsics: what ARM cores without a dot product multiply bytes with."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from tvm import tirx
+from tvm.s_tir import TensorIntrin
+from tvm.script import tirx as T
+
+WIDTH = 16  # bytes of a register
+SUMS = 4  # 32-bit sums of a register
+
+
+def call(dtype: str, name: str, *args: Any) -> Any:
+    """LLVM's intrinsic llvm.aarch64.neon.`name`."""
+    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(f"llvm.aarch64.neon.{name}"), *args, dtype=dtype)
+
+
+def _products(a: Any, b: Any, part: Any) -> Any:
+    """Eight products in 16 bits of one half of two registers: SMULL or SMULL2."""
+    return call("int16x8", "smull.v8i16", part("int8x8", a), part("int8x8", b))
+
+
+def _pairwise(products: Any) -> Any:
+    """Neighbours added in 32 bits; with the addition of an accumulator it is SADALP."""
+    return call("int32x4", "saddlp.v4i32.v8i16", products)
+
+
+@cache
+def widening_dot(pairs: bool) -> str:
+    """The registered intrinsic c[l] += sum over h, i < 2 of a[8h + 2l + i] * b[h, l, i]: bytes, c in a register.
+
+    pairs  SMULL, SMLAL2, SADALP: the two products of h are added in 16 bits, so no two may be (-128)^2;
+           otherwise SMULL, SADALP, SMULL2, SADALP
+    """
+    name = f"codesign.widening_dot.{'pairs' if pairs else 'single'}"
+
+    @T.prim_func(s_tir=True)
+    def description(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (WIDTH,), "int8", offset_factor=1)
+        B = T.match_buffer(b, (2, SUMS, 2), "int8", offset_factor=1)
+        C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:SUMS], A[0:WIDTH], B[0:2, 0:SUMS, 0:2])
+            T.writes(C[0:SUMS])
+            for l in T.serial(0, SUMS):
+                for h in T.serial(0, 2):
+                    for i in T.serial(0, 2):
+                        with T.sblock("update"):
+                            vl, vh, vi = T.axis.remap("SRR", [l, h, i])
+                            C[vl] = C[vl] + T.cast(A[vh * 8 + vl * 2 + vi], "int32") * T.cast(B[vh, vl, vi], "int32")
+
+    def total(c: Any, a: Any, b: Any) -> Any:
+        low, high = _products(a, b, tirx.vectorlow), _products(a, b, tirx.vectorhigh)
+        return c + _pairwise(low + high) if pairs else c + _pairwise(low) + _pairwise(high)
+
+    @T.prim_func(s_tir=True)
+    def implementation(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (WIDTH,), "int8", offset_factor=1)
+        B = T.match_buffer(b, (2, SUMS, 2), "int8", offset_factor=1)
+        C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:SUMS], A[0:WIDTH], B[0:2, 0:SUMS, 0:2])
+            T.writes(C[0:SUMS])
+            C[T.ramp(T.int32(0), 1, 4)] = total(
+                C.vload([0], dtype="int32x4"), A.vload([0], "int8x16"), B.vload([0, 0, 0], "int8x16")
+            )
+
+    TensorIntrin.register(name, description, implementation, override=True)
+    return name
+
+
+@cache
+def across() -> str:
+    """The registered intrinsic t[o] += sum over l < 4 of c[o, l], o < 4: three ADDP, and the addition."""
+    name = "codesign.across"
+
+    @T.prim_func(s_tir=True)
+    def description(c: T.handle, t: T.handle) -> None:
+        C = T.match_buffer(c, (SUMS, SUMS), "int32", offset_factor=1, scope="local")
+        S = T.match_buffer(t, (SUMS,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(S[0:SUMS], C[0:SUMS, 0:SUMS])
+            T.writes(S[0:SUMS])
+            for o in T.serial(0, SUMS):
+                for l in T.serial(0, SUMS):
+                    with T.sblock("update"):
+                        vo, vl = T.axis.remap("SR", [o, l])
+                        S[vo] = S[vo] + C[vo, vl]
+
+    def pairwise(a: Any, b: Any) -> Any:
+        return call("int32x4", "addp.v4i32", a, b)
+
+    @T.prim_func(s_tir=True)
+    def implementation(c: T.handle, t: T.handle) -> None:
+        C = T.match_buffer(c, (SUMS, SUMS), "int32", offset_factor=1, scope="local")
+        S = T.match_buffer(t, (SUMS,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(S[0:SUMS], C[0:SUMS, 0:SUMS])
+            T.writes(S[0:SUMS])
+            S[T.ramp(T.int32(0), 1, 4)] = S.vload([0], dtype="int32x4") + pairwise(
+                pairwise(C.vload([0, 0], "int32x4"), C.vload([1, 0], "int32x4")),
+                pairwise(C.vload([2, 0], "int32x4"), C.vload([3, 0], "int32x4")),
+            )
+
+    TensorIntrin.register(name, description, implementation, override=True)
+    return name
