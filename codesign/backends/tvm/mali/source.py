@@ -14,17 +14,16 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm.ir import Call, Op, PointerType, PrimType
+from tvm.ir import PointerType, PrimType
 from tvm.s_tir import transform as schedulable
 from tvm.target import Target
-from tvm.tirx import Add, AttrStmt, Cast, DeclBuffer, PrimFunc, Select, SeqStmt, Var, const
+from tvm.tirx import NE, AttrStmt, Broadcast, Cast, DeclBuffer, PrimFunc, Select, SeqStmt, Var, const
 from tvm.tirx import transform as lowering
 
 from codesign.backends.tvm.definition import Definition, Tensor
 from codesign.toolchain import cached, digest
 
 _AXES = {"blockIdx": 0, "threadIdx": 1}
-_GROUPS, _LOCAL = 0, 1
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,7 @@ def _lower(func: Any, symbol: str, starts: list[int]) -> tuple[str, list[int], l
         return statement
 
     body = tvm_ffi.structural_map(lowered.body, (AttrStmt, note))
+    body = tvm_ffi.structural_map(body, (Broadcast, _compared))
     body = tvm_ffi.structural_map(body, (Cast, _selected))
     pointers = [Var(p.name, PointerType(PrimType(p.dtype), "global")) for p in lowered.params]
     bindings = [DeclBuffer(b, data=p) for b, p in zip(lowered.params, pointers, strict=True)]
@@ -124,6 +124,15 @@ def _lower(func: Any, symbol: str, starts: list[int]) -> tuple[str, list[int], l
 
 def _lanes(dtype: Any) -> int:
     return int(str(dtype).rpartition("x")[2]) if "x" in str(dtype) else 1
+
+
+def _compared(broadcast: Any) -> Any:
+    """A vector of conditions from a comparison of vectors, so that its elements are 0 and -1 as OpenCL's `select` wants."""
+    if not str(broadcast.value.ty.dtype).startswith("bool"):
+        return broadcast
+    zero, one = const(0, "int32"), const(1, "int32")
+    chosen = Select(broadcast.value, one, zero)
+    return NE(Broadcast(chosen, broadcast.lanes), Broadcast(zero, broadcast.lanes))
 
 
 def _selected(cast: Any) -> Any:
