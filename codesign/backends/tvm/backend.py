@@ -18,7 +18,6 @@ from codesign.report import Comparison, Report
 from codesign.schedule import TvmSchedule
 from codesign.target import Target
 
-
 FIGURES = "figures.json"
 """In the artifact: the target, and what `estimate` said."""
 
