@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T
@@ -21,7 +21,7 @@ def lanes_of(features: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(_DOTPROD) if "dotprod" in features else ()
 
 
-@lru_cache(maxsize=None)
+@cache
 def quad_dot(lanes: int, operand: str) -> str:
     """The registered intrinsic c[lane] += sum over k < 4 of a[k] * b[lane, k], a broadcast; a of type `operand`, b int8."""
     name = f"codesign.quad_dot.{operand}.{lanes}"
