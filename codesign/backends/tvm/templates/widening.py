@@ -18,6 +18,7 @@ from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.neon import SUMS, WIDTH, across, widening_dot
+from codesign.backends.tvm.templates.tiles import in_registers, tiled
 from codesign.backends.tvm.templates.windows import (
     Windows,
     are_bytes,
@@ -65,16 +66,10 @@ class Widening:
         total, pairs = _sums(builder, windows)
         definition = builder.finish(elementwise(builder, pixel(total, SUMS), raw_bias(task)))
         schedule = Schedule(definition.func)
-        at = _tiles(schedule, rows, columns, blocks)
-        for block in reversed(schedule.get_child_blocks(schedule.get_sblock("root"))):
-            if schedule.get(block).name_hint.startswith("stage"):
-                schedule.compute_at(block, at, preserve_unit_loops=True)
-                schedule.set_scope(block, 0, "local")
-        for name in ("total", "acc"):
-            schedule.compute_at(schedule.get_sblock(name), at, preserve_unit_loops=True)
-            schedule.set_scope(schedule.get_sblock(name), 0, "local")
-        _add_across(schedule)
-        _accumulate(schedule, widening_dot(pairs))
+        whole = task.types[task.output].shape[-1] % SUMS == 0
+        tiled(schedule, "total", rows, columns, blocks, whole)
+        in_registers(schedule, "total", 3, 0, across())
+        in_registers(schedule, "acc", 4, 3, widening_dot(pairs))
         return Definition(schedule.mod["main"], definition.arguments)
 
 
@@ -83,8 +78,7 @@ def _fitting(task: Task, cpu: Cpu) -> Windows | None:
     if cpu.arch != "aarch64" or windows is None or not are_bytes(task, cpu):
         return None
     readable = -windows.width % WIDTH <= task.storage[input_of(task)].tail
-    even = task.types[task.output].shape[-1] % SUMS == 0
-    return windows if readable and even else None
+    return windows if readable else None
 
 
 def _sums(builder: Builder, windows: Windows) -> tuple[te.Tensor, bool]:
@@ -108,53 +102,6 @@ def _sums(builder: Builder, windows: Windows) -> tuple[te.Tensor, bool]:
     acc = te.compute((*shape, SUMS), partial, "acc")
     lane = te.reduce_axis((0, SUMS), "lane")
     return te.compute(shape, lambda *at: te.sum(acc(*at, lane), axis=lane), "total"), int(weights.min()) > -128
-
-
-def _tiles(schedule: Schedule, rows: int, columns: int, blocks: int) -> object:
-    """Tiles of the output, its channels in one vector; the loop that a tile's sums belong into."""
-    out = schedule.get_sblock("out")
-    while len(schedule.get_loops(out)) < 3:  # (O) and (N, O) as images of one row
-        schedule.add_unit_loop(schedule.get_loops(out)[0])
-    h, w, o = schedule.get_loops(out)
-    outer_h, inner_h = schedule.split(h, [None, rows])
-    outer_w, inner_w = schedule.split(w, [None, columns])
-    outer_o, inner_o = schedule.split(o, [None, blocks * SUMS])
-    schedule.reorder(outer_o, outer_h, outer_w, inner_h, inner_w, inner_o)
-    schedule.vectorize(inner_o)
-    schedule.parallel(schedule.fuse(outer_o, outer_h))
-    for loop in (inner_h, inner_w):
-        schedule.unroll(loop)
-    return outer_w
-
-
-def _add_across(schedule: Schedule) -> None:
-    """Four sums of a register each become four sums in one."""
-    total = schedule.get_sblock("total")
-    h, w, o, c, lane = schedule.get_loops(total)[-5:]
-    for loop in (h, w, o):
-        schedule.unroll(loop)
-    init = schedule.decompose_reduction(total, h)
-    _unrolled(schedule, init, 3)
-    schedule.tensorize(c, across())
-
-
-def _accumulate(schedule: Schedule, intrinsic: str) -> None:
-    """The sums in registers: every loop over accumulators unrolled inside the reduction."""
-    acc = schedule.get_sblock("acc")
-    h, w, o, c, lane, ky, kx, j, half, i = schedule.get_loops(acc)[-10:]
-    schedule.reorder(ky, kx, j, o, c, h, w, lane, half, i)
-    for loop in (h, w, o, c):
-        schedule.unroll(loop)
-    init = schedule.decompose_reduction(acc, ky)
-    _unrolled(schedule, init, 4)
-    schedule.tensorize(lane, intrinsic)
-
-
-def _unrolled(schedule: Schedule, init: object, loops: int) -> None:
-    *outer, last = schedule.get_loops(init)
-    schedule.vectorize(last)
-    for loop in outer[len(outer) - loops :]:
-        schedule.unroll(loop)
 
 
 def _cost(pixels: int, channels: int) -> float:

@@ -132,7 +132,7 @@ def pixel(acc: te.Tensor, lanes: int) -> Value:
 
     def value(index: Sequence[Expr]) -> Expr:
         *place, o = index
-        return acc(*([0, 0] + list(place))[-2:], o // lanes, o % lanes)
+        return acc(*[0, 0, *place][-2:], o // lanes, o % lanes)
 
     return value
 
