@@ -139,6 +139,23 @@ def test_random_products_equal_the_golden_evaluation(
     compare(graphs, core, picker(core, which, set()), tmp_path_factory.mktemp("products"))
 
 
+@pytest.mark.parametrize("core", CORES)
+def test_the_largest_products_do_not_overflow(core: str, tmp_path: Path) -> None:
+    """(-128)^2 twice is more than 16 bits hold."""
+    b = GraphBuilder()
+    x = b.requant(b.input((3, 3, 16), I8), [1], [0], I8, Rounding.HALF_UP)
+    y = b.conv(x, np.full((4, 2, 2, 16), -128), I8)
+    graph = b.graph(b.requant(y, [1] * 4, [14] * 4, I8, Rounding.HALF_UP))
+    fed = [np.full((1, 3, 3, 16), -128)]
+    for which in range(8):
+        job = Job(graph, fed, picker(core, which, set()), cpu_of(core), Policy("int8"))
+        path = tmp_path / str(which)
+        path.mkdir()
+        ((found,),) = outputs([job], execute(assemble([job], path), CORES[core]))
+        np.testing.assert_array_equal(found, graph.evaluate(*fed)[0][0])
+
+
 def test_names_are_unique() -> None:
     names = [template.name for template in TEMPLATES]
-    assert len(set(names)) == len(names) and set(FAST) <= set(names)
+    assert len(set(names)) == len(names)
+    assert set(FAST) <= set(names)

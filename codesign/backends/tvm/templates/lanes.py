@@ -1,7 +1,7 @@
 """Conv2d and Dense by SDOT with an element: a register of activations is loaded once for up to four dot products.
 
-The sum runs over rows of a window as in dot.py, in steps of `groups` times four bytes. A tile of pixels and blocks of four
-channels fills the registers: each activation is multiplied by every block, each register of weights by every pixel.
+The sum runs over rows of a window as in dot.py, in steps of `groups` times four bytes. A tile of pixels and blocks of
+four channels fills the registers: each activation meets every block, each register of weights every pixel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.intrinsics import QUAD, quad_dot
 from codesign.backends.tvm.templates.neon import SUMS, WIDTH, lane_dot
-from codesign.backends.tvm.templates.tiles import in_registers, tiled
+from codesign.backends.tvm.templates.tiles import in_registers, tile, tiled
 from codesign.backends.tvm.templates.windows import (
     Windows,
     are_bytes,
@@ -54,9 +54,7 @@ class Lanes:
                     for columns in divisors(windows.columns, MOST_SUMS // rows):
                         pixels = rows * columns
                         if pixels * blocks <= MOST_SUMS and pixels * (blocks + 1) + 2 <= REGISTERS:
-                            choice = {
-                                "template": self.name, "groups": groups, "rows": rows, "columns": columns, "blocks": blocks
-                            }  # fmt: skip
+                            choice = {"template": self.name, "groups": groups, **tile(rows, columns, blocks)}
                             ranked.append((_cost(windows, groups, pixels, blocks), choice))
         ranked.sort(key=lambda pair: pair[0])
         return [choice for _, choice in ranked[:64]]

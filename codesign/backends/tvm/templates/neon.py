@@ -111,10 +111,10 @@ def across() -> str:
 
 @cache
 def lane_dot(groups: int) -> str:
-    """The registered intrinsic c[o] += sum over g < groups, i < 4 of a[4g + i] * b[g, o, i], groups 2 to 4: SDOT by element.
+    """The registered intrinsic c[o] += sum over g < groups, i < 4 of a[4g + i] * b[g, o, i]: SDOT by element.
 
-    The activations are loaded once for all groups, in a whole register where there are more than two: up to 12 bytes
-    behind them are read.
+    The activations are loaded once for all groups (2 to 4), in a whole register where there are more than two: up to
+    four bytes behind them are read.
     """
     name = f"codesign.lane_dot.{groups}"
     loaded = 2 if groups == 2 else 4  # words

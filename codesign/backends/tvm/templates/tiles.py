@@ -1,4 +1,4 @@
-"""Loops of a product over tiles of its output, with the sums of a tile in registers: what the templates for ARM share."""
+"""Loops of a product over tiles of its output, the sums of a tile in registers: what the templates for ARM share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from tvm.s_tir import Schedule
 from codesign.backends.tvm.templates.neon import SUMS
 
 Loop = Any
+
+
+def tile(rows: int, columns: int, blocks: int) -> dict[str, int]:
+    """The part of a choice that says how large a tile is."""
+    return {"rows": rows, "columns": columns, "blocks": blocks}
 
 
 def tiled(schedule: Schedule, sums: str, rows: int, columns: int, blocks: int, whole: bool) -> Loop:

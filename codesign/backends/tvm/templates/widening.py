@@ -18,7 +18,7 @@ from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.neon import SUMS, WIDTH, across, widening_dot
-from codesign.backends.tvm.templates.tiles import in_registers, tiled
+from codesign.backends.tvm.templates.tiles import in_registers, tile, tiled
 from codesign.backends.tvm.templates.windows import (
     Windows,
     are_bytes,
@@ -52,7 +52,7 @@ class Widening:
                 for columns in divisors(windows.columns, REGISTERS // SUMS):
                     pixels = rows * columns
                     if pixels * blocks * SUMS <= REGISTERS:
-                        choice = {"template": self.name, "rows": rows, "columns": columns, "blocks": blocks}
+                        choice = {"template": self.name, **tile(rows, columns, blocks)}
                         ranked.append((_cost(pixels, blocks * SUMS), choice))
         ranked.sort(key=lambda pair: pair[0])
         return [choice for _, choice in ranked]

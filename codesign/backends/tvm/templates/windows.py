@@ -60,9 +60,8 @@ def windows_of(task: Task) -> Windows | None:
     taps, width = ((kh, 1), kw * channels) if beside else ((kh, kw), channels)
     above, before = storage.border[0] - top, storage.border[1] - left
     start = above * storage.strides[0] + before * storage.strides[1]
-    return Windows(
-        out[0], out[1], taps, op.stride[1] * channels, op.stride[0], op.dilation[0], op.dilation[1] * channels, width, start
-    )  # fmt: skip
+    step, tap_bytes = op.stride[1] * channels, op.dilation[1] * channels
+    return Windows(out[0], out[1], taps, step, op.stride[0], op.dilation[0], tap_bytes, width, start)
 
 
 def bordered(storage: Storage, op: Conv2d) -> bool:
