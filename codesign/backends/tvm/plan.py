@@ -21,7 +21,7 @@ ALIGNMENT = 64
 class Policy:
     """How a device wants the tensors between kernels.
 
-    operand  the element type that its dot products take activations in: `int8`, `uint8`, or empty where they do not care
+    operand  the element type that its dot products take activations in: `int8`, `uint8`; empty where any will do
     borders  whether convolutions read their padding from memory
     """
 
@@ -72,7 +72,7 @@ def plan(graph: Graph, policy: Policy) -> Plan:
 
 
 def _with_copies(graph: Graph, policy: Policy) -> Graph:
-    """A copy (an identical Transpose) of each input and output that products read in another storage than the user's."""
+    """A copy (an identical Transpose) of inputs and outputs that products read in another storage than the user's."""
     ports = {port.name for port in (*graph.inputs, *graph.outputs)}
     copies: dict[str, str] = {}
 
@@ -154,7 +154,7 @@ def _largest(borders: Sequence[Padding]) -> Padding:
 def _arena(
     graph: Graph, tasks: Sequence[Task], storage: Mapping[str, Storage], buffers: Mapping[str, str]
 ) -> tuple[dict[str, int], int]:
-    """Offsets of the tensors between kernels: the largest first, each at the lowest place that is free while it lives."""
+    """Offsets of the tensors between kernels: the largest first, each at the lowest place free while it lives."""
     ports = {port.name for port in (*graph.inputs, *graph.outputs)} | {task.target for task in tasks if task.target}
     lives: dict[str, tuple[int, int]] = {}
     for i, task in enumerate(tasks):

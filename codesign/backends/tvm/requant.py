@@ -127,18 +127,23 @@ def _int32(values: IntArray) -> NDArray[np.int32]:
 
 @dataclass(frozen=True, eq=False)
 class _Steps:
-    """A step function on lo … hi, per row: where T_k (`at`) and T_k - 1 (`below`) are values of x, and k itself."""
+    """A step function on lo … hi, per row: where T_k (`at`) and T_k - 1 (`below`) are values of x, and k itself.
+
+    extent  the largest magnitude of x, per row: what lies beyond all levels is computed with, too
+    """
 
     at: IntArray
     below: IntArray
     k: IntArray
     reached: NDArray[np.bool_]
     missed: NDArray[np.bool_]
+    extent: IntArray
 
     @classmethod
     def of(cls, levels: IntArray, lo: IntArray, hi: IntArray) -> _Steps:
         clipped = np.clip(levels, lo, hi + 1)
-        return cls(clipped, clipped - 1, np.arange(1, levels.shape[1] + 1)[None, :], clipped <= hi, clipped > lo)
+        k, extent = np.arange(1, levels.shape[1] + 1)[None, :], np.maximum(np.abs(lo), np.abs(hi))[:, 0]
+        return cls(clipped, clipped - 1, k, clipped <= hi, clipped > lo, extent)
 
     def room(self, slope: RealArray) -> tuple[RealArray, RealArray]:
         """The offsets b between which slope * T_k + b >= k and slope * (T_k - 1) + b < k for every level, per row."""
@@ -181,8 +186,7 @@ def affine(steps: _Steps, slope: RealArray) -> Affine | None:
     if not _holds(multiplier, offset, steps):
         return None
     # What lies outside the levels must still fit the conversion to int32.
-    ends = np.maximum(np.abs(steps.at), np.abs(steps.below)).max(axis=1)
-    extremes = np.abs(multiplier[:, 0].astype(np.float64)) * ends + np.abs(offset[:, 0])
+    extremes = np.abs(multiplier[:, 0].astype(np.float64)) * steps.extent + np.abs(offset[:, 0])
     return Affine(multiplier[:, 0], offset[:, 0]) if float(extremes.max()) < 2.0**30 else None
 
 
@@ -206,7 +210,7 @@ def _holds(multiplier: NDArray[np.float32], offset: NDArray[np.float32], steps: 
 
 def high_mul(steps: _Steps, slope: RealArray) -> HighMul | None:
     """HighMul coefficients near `slope`, as `affine`."""
-    largest = int(max(np.abs(steps.at).max(), np.abs(steps.below).max(), 1))
+    largest = int(max(steps.extent.max(), 1))
     if largest >= 1 << 30:
         return None
     left = 30 - largest.bit_length()
@@ -268,8 +272,9 @@ def evaluate(form: Form, x: IntArray, out: IntType) -> IntArray:
         case Affine(multiplier, offset):
             index = (x.astype(np.float32) * multiplier + offset).astype(np.int32).astype(np.int64)
         case HighMul(multiplier, offset, right, left, below):
+            shifted = (x << left).astype(np.int32).astype(np.int64)  # in 32 bits, as a kernel does
             added = offset if below is None else np.where(x < 0, below, offset)
-            index = (((x << left) * multiplier.astype(np.int64) >> 32) + added) >> right
+            index = ((shifted * multiplier.astype(np.int64) >> 32) + added) >> right
         case Narrow(op, multiplier, shift) | Wide(op, multiplier, shift):
             return op.apply(x, multiplier.astype(np.int64), shift.astype(np.int64))
     return np.clip(index, 0, out.count - 1) + out.lo

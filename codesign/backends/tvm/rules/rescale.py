@@ -8,7 +8,7 @@ import numpy as np
 from tvm import tirx
 
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, kind_of, word
-from codesign.backends.tvm.pairs import Pair
+from codesign.backends.tvm.pairs import PairSum
 from codesign.backends.tvm.requant import Affine, Form, HighMul, Levels, Narrow, Wide
 from codesign.ir.ops import Requant, Rounding
 from codesign.ir.types import IntArray, IntType
@@ -43,7 +43,7 @@ def repeats_operand(form: Form) -> bool:
     """Whether the expression of a form holds its operand several times."""
     match form:
         case Levels(levels):
-            return levels.shape[1] > 1
+            return bool(levels.shape[1] > 1)
         case HighMul():
             return form.below is not None
         case Affine():
@@ -72,18 +72,16 @@ def _high_mul(builder: Builder, form: HighMul, x: Value) -> Value:
     return index_of
 
 
-def summed(builder: Builder, pair: Pair, a: Value, b: Value, out: IntType) -> Value:
-    """`pair` applied to a and b."""
+def summed(form: PairSum, a: Value, b: Value, out: IntType) -> Value:
+    """`form` applied to a and b."""
+    first, second, offset = (tirx.const(float(c), "float32") for c in (form.first, form.second, form.offset))
 
-    first, second, offset, shift = (
-        integer(v, "int64") for v in (pair.multiplier_a, pair.multiplier_b, pair.offset, pair.shift)
-    )
+    def value(index: Sequence[Expr]) -> Expr:
+        total = second * b(index).astype("float32") + (first * a(index).astype("float32") + offset)
+        y = tirx.nearbyint(total).astype("int32")
+        return tirx.min(tirx.max(y, integer(out.lo, "int32")), integer(out.hi, "int32"))
 
-    def index_of(index: Sequence[Expr]) -> Expr:
-        total = a(index).astype("int64") * first + (b(index).astype("int64") * second + offset)
-        return (total >> shift).astype("int32")
-
-    return _limited(builder, index_of, out)
+    return value
 
 
 def _limited(builder: Builder, index_of: Value, out: IntType) -> Value:

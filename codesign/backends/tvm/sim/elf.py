@@ -82,3 +82,8 @@ def _symbols(data: bytes) -> Iterable[tuple[int, tuple[int, str]]]:
                 continue
             start = names_at + name
             yield value, (length, data[start : data.index(0, start)].decode(errors="replace"))
+
+
+def code_bytes(path: Path) -> int:
+    """The sizes of the functions in a file's symbol table, an object file's included."""
+    return sum(size for _, (size, _) in _symbols(path.read_bytes()))

@@ -1,8 +1,8 @@
 """Conv2d and Dense by four-byte dot products: VNNI on x86, SDOT on ARM.
 
-The bytes of a window row, KW * C, lie side by side in memory, so the sum runs over kernel rows and groups of four bytes:
-acc[h, w, o] = sum over (kh, j, i < 4) of row[h*s + kh][w*s*C + 4*j + i] * W[o, kh, 4*j + i], the weights behind the last
-byte being zero. No channel is padded, no window copied: a tensor's border holds the padding.
+The bytes of a window row, KW * C, lie side by side in memory, so the sum runs over kernel rows and groups of four:
+acc[h, w, o] = sum over (kh, j, i < 4) of row[h*s + kh][w*s*C + 4*j + i] * W[o, kh, 4*j + i], the weights behind the
+last byte being zero. No channel is padded, no window copied: a tensor's border holds the padding.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _sums(builder: Builder, windows: Windows, lanes: int) -> te.Tensor:
 
 
 def _accumulate(schedule: Schedule, at: object, intrinsic: str, moved: bool) -> None:
-    """The sums in registers: every loop over accumulators unrolled inside the reduction, the innermost an instruction."""
+    """The sums in registers: loops over accumulators unrolled inside the reduction, the innermost an instruction."""
     acc = schedule.get_sblock("acc")
     if moved:
         schedule.compute_at(acc, at, preserve_unit_loops=True)

@@ -131,13 +131,11 @@ class Measurer:
         externals = [f"extern void {symbol}(void);" for symbol in symbols]
         table = ['#include "kernels.h"', *externals, "const routine kernels[] = {", *rows, "};"]
         (folder / "table.c").write_text("\n".join([*table, f"const int kernel_count = {len(symbols)};", ""]))
-        compiler = toolchain.require("aarch64-gcc" if self.simulated else "cc")
+        compiler = toolchain.require("aarch64-cc" if self.simulated else "cc")
         objects = dict.fromkeys(b.path for b in built)
         flags = ["-std=gnu11", "-O2", "-static", "-no-pie", f"-I{_HARNESS}", f"-I{_CONTROL}"]
-        inputs = [_harness(compiler, flags), "table.c", *objects, "-lm"]
-        toolchain.run(
-            compiler, [*flags, "-o", "harness", *inputs], cwd=folder, log=folder / "link.log", time_limit_s=60
-        )
+        arguments: list[str | Path] = [*flags, "-o", "harness", _harness(compiler, flags), "table.c", *objects, "-lm"]
+        toolchain.run(compiler, arguments, cwd=folder, log=folder / "link.log", time_limit_s=60)
         return folder / "harness"
 
     def _check(self, program: Path, job: Path, count: int, long: bool) -> list[tuple[Status, float, str]]:
@@ -212,7 +210,7 @@ def _harness(compiler: toolchain.Tool, flags: Sequence[str]) -> Path:
 
 
 def pack(built: Sequence[Built], frames_: Sequence[Frame], kernels: Sequence[str] | None = None) -> bytes:
-    """The job that the harness reads; its format is in harness.c. `kernels`: the program's table, if it holds others."""
+    """The job that the harness reads, in the format of harness.c. `kernels`: the program's table, if it has more."""
     blobs: dict[bytes, int] = {}
 
     def blob(data: bytes) -> int:

@@ -18,6 +18,7 @@ from typing import Self
 from codesign import toolchain
 from codesign.backends.tvm.tune.jobs import Built, Job, write_whole
 from codesign.errors import ToolError
+from codesign.finders import python
 
 HANG_S = 90.0
 """How long one candidate may take to be compiled."""
@@ -116,7 +117,7 @@ class _Worker:
         self._thread.start()
 
     def _run(self, home: Path, lines: queue.Queue[str]) -> None:
-        tool = toolchain.python("codesign.backends.tvm.tune.worker", "tune-worker")
+        tool = python("codesign.backends.tvm.tune.worker", "tune-worker")
         try:
             toolchain.run(
                 tool, [home], cwd=home, log=home / "log", quiet_limit_s=self._hang_s, on_line=_only_ours(lines)

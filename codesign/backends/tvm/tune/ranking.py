@@ -13,12 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from codesign.backends.tvm.templates.base import Choice
+from codesign.ir.types import RealArray
 
 RIDGE = 0.3  # of an effect's square, against the square of an error
 ORDER = 0.05  # log2 of cost from the first to the last of a template's guesses
 
 
-def predict(choices: Sequence[Choice], known: Sequence[tuple[int, float]]) -> np.ndarray:
+def predict(choices: Sequence[Choice], known: Sequence[tuple[int, float]]) -> RealArray:
     """log2 of the cost of every choice, given (index, cost) of those that were measured."""
     prior = ORDER * np.arange(len(choices)) / max(len(choices), 1)
     if not known:

@@ -96,9 +96,10 @@ class Search:
         self._start = time.monotonic()
 
     def run(self, budget: Budget, progress: Progress = ignore_progress) -> Tuned:
-        """Search until the budget is spent, or nothing is left to try. Raises MismatchError: a kernel has no exact code.
+        """Search until the budget is spent, or nothing is left to try.
 
-        Ctrl-C leaves through KeyboardInterrupt; what was measured is on record.
+        Raises MismatchError for a kernel without exact code. Ctrl-C leaves through KeyboardInterrupt; what was measured
+        is on record.
         """
         self._start = time.monotonic()
         with Pool(self._size) as pool:

@@ -6,9 +6,9 @@ One file per core, `CORE+FEATURES.jsonl`, in $CODESIGN_RECORDS, else in tvm-reco
      "basis": "model", "reason": "", "date": "2026-01-31", "task": "conv2d 32x32x16 …"}
 
 `key` is a digest of all that determines a kernel except the values of its constants: the task, how its constants are
-kept (which shows the form of each rescaling), the weights' range, the core and its features, and KERNELS. Lines are only
-ever added, each in one write under a lock, so several processes may share a store; a line cut off by a crash is removed
-by the next one that writes.
+kept (which shows the form of each rescaling), the weights' range, the core and its features, and KERNELS. Lines are
+only ever added, each in one write under a lock, so several processes may share a store; a line cut off by a crash is
+removed by the next one that writes.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _parsed(line: bytes) -> Record:
     for f in fields(Record):
         value = data.get(f.name)
         kind = {"choice": Mapping, "cost": float | int}.get(f.name, str)
-        if not isinstance(value, kind):  # type: ignore[arg-type]
+        if not isinstance(value, kind):
             raise ValueError(f"{f.name} is {value!r}")
         values[f.name] = value
     if not isinstance(values["choice"].get("template"), str):

@@ -1,9 +1,9 @@
 """The process that candidates are compiled in: `python -m codesign.backends.tvm.tune.worker FOLDER`.
 
-TVM's and LLVM's C++ may crash or hang on a schedule; here that costs one candidate. FOLDER/NUMBER.job is a pickled Job;
-its candidates are compiled into the folder it names, each a pickled Built in NUMBER.built there. What goes to stdout, a
-line each, tells the parent where the work is: `start JOB NUMBER`, `done JOB NUMBER`, `end JOB`, and `idle` while there is
-nothing to do. FOLDER/stop ends it, and so does the end of the parent.
+TVM's and LLVM's C++ may crash or hang on a schedule; here that costs one candidate. FOLDER/NUMBER.job is a pickled
+Job; its candidates are compiled into the folder it names, each a pickled Built in NUMBER.built there. What goes to
+stdout, a line each, tells the parent where the work is: `start JOB NUMBER`, `done JOB NUMBER`, `end JOB`, and `idle`
+while there is nothing to do. FOLDER/stop ends it, and so does the end of the parent.
 """
 
 from __future__ import annotations
