@@ -43,7 +43,7 @@ def repeats_operand(form: Form) -> bool:
     """Whether the expression of a form holds its operand several times."""
     match form:
         case Levels(levels):
-            return int(levels.shape[1]) > 1
+            return bool(levels.shape[1] > 1)
         case HighMul():
             return form.below is not None
         case Affine():
