@@ -94,7 +94,7 @@ def _simulated(out: Path, kernels: Sequence[Kernel], target: Target) -> tuple[li
     """Cycles of one inference on a simulated core, the caches warm."""
     cpu, calibration = _cpu(target), calibrate.load(target.name)
     program = next((out / "bin").iterdir())
-    once, clock_hz = ["--repeat", "1"], target.clock_hz
+    once, clock_hz = ["--frames", "1"], target.clock_hz
     profile = simulate(program, cpu, once, "kernel_", clock_hz=clock_hz, calibration=calibration)
     total = profile.total
     calls = {kernel.object.symbol: 0 for kernel in kernels}
