@@ -75,7 +75,7 @@ def _simulated(out: Path, kernels: Sequence[Kernel], target: Target) -> Figures:
     """Cycles of one inference on a simulated core, the caches warm."""
     cpu, calibration = _cpu(target), calibrate.load(target.name)
     program = next((out / "bin").iterdir())
-    once, clock_hz = ["--repeat", "1"], target.clock_hz
+    once, clock_hz = ["--frames", "1"], target.clock_hz
     profile = simulate(program, cpu, once, "kernel_", clock_hz=clock_hz, calibration=calibration)
     total = profile.total
     symbols = [kernel.object.symbol for kernel in kernels]
