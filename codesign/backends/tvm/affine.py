@@ -2,8 +2,8 @@
 
 A step function of an integer, y = #{k : x >= T_k} for x from lo to hi, becomes clamp(trunc(m * float32(x) + b), 0, n).
 Conversion, product, sum and truncation never decrease, whatever they round, so that the two are equal everywhere if
-they are at both sides of every T_k: there the expression is evaluated, with the product rounded and with the product and
-the sum rounded at once, as compilers may. Coefficients are searched around those that leave the most room.
+they are at both sides of every T_k: there the expression is evaluated, with the product rounded and with the product
+and the sum rounded at once, as compilers may. Coefficients are searched around those that leave the most room.
 """
 
 from __future__ import annotations
