@@ -1,4 +1,4 @@
-"""Runs inside QEMU, in the root that aarch64_root.py makes: one network in LiteRT or onnxruntime, one thread.
+"""Runs inside QEMU, in the root that aarch64_root.py makes: one network in LiteRT, onnxruntime or ncnn, one thread.
 
 Usage: aarch64_guest.py MODEL INFERENCES. Tells the simulator's plugin (prctl, see its control.h) to warm the
 caches with one inference and to count the INFERENCES after it, and prints a line of what ran.
@@ -41,6 +41,25 @@ def onnxruntime(path):
     return lambda: session.run_with_iobinding(binding)
 
 
+def ncnn(path):
+    """A .param with the .bin beside it."""
+    import ncnn as library
+
+    net = library.Net()
+    net.opt.num_threads = 1
+    net.load_param(path)
+    net.load_model(path.removesuffix(".param") + ".bin")
+    image = library.Mat(224, 224, 3)
+    image.fill(0.01)
+
+    def run():
+        extractor = net.create_extractor()
+        extractor.input("data", image)
+        extractor.extract("prob")
+
+    return run
+
+
 def values(source, shape, kind):
     if np.issubdtype(kind, np.integer):
         info = np.iinfo(kind)
@@ -49,7 +68,7 @@ def values(source, shape, kind):
 
 
 path, inferences = sys.argv[1], int(sys.argv[2])
-run = litert(path) if path.endswith(".tflite") else onnxruntime(path)
+run = {"tflite": litert, "onnx": onnxruntime, "param": ncnn}[path.rpartition(".")[2]](path)
 run()
 control(CONTROL, WARM)
 run()

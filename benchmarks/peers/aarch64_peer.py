@@ -1,6 +1,6 @@
-"""LiteRT's or onnxruntime's aarch64 library on a simulated core: instructions and cycles of one inference, as JSON.
+"""LiteRT's, onnxruntime's or ncnn's aarch64 library on a simulated core: cycles of one inference, as JSON.
 
-    python benchmarks/peers/aarch64_peer.py MODEL.tflite -t cortex-a76 [-n 2]        (an .onnx runs in onnxruntime)
+    python benchmarks/peers/aarch64_peer.py MODEL.tflite -t cortex-a76 [-n 2]        (.onnx: onnxruntime)
 
 One thread. The libraries have no symbols, so everything between two inferences counts, the call from Python included
 (some thousand instructions). Caches are warm.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -19,10 +18,11 @@ from aarch64_root import make_root
 
 from codesign.backends.tvm.sim import trace
 from codesign.backends.tvm.sim.calibrate import load
-from codesign.backends.tvm.sim.model import FunctionCost, cost_of
-from codesign.errors import CodesignError, UsageError
+from codesign.backends.tvm.sim.model import cost_of
+from codesign.errors import CodesignError, InputError, UsageError
 from codesign.target import load_target
 
+RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime", ".param": "ncnn"}
 GUEST = Path(__file__).resolve().parent / "aarch64_guest.py"
 
 
@@ -31,6 +31,10 @@ def simulate_peer(model: Path, target_name: str, inferences: int = 2) -> dict[st
     target = load_target(target_name)
     if target.cpu is None or target.cpu.arch != "aarch64":
         raise UsageError.at("target", f"{target_name} is no ARM core", "cortex-a53, cortex-a72, rpi5 and the like")
+    if model.suffix not in RUNTIMES:
+        raise UsageError.at(str(model), "no library for this kind of file", ", ".join(RUNTIMES))
+    if not model.is_file():
+        raise InputError.at(str(model), "there is no such file")
     root = make_root(target.cpu)
     recording = trace.record(
         root / "usr" / "bin" / "python3.11",
@@ -41,10 +45,10 @@ def simulate_peer(model: Path, target_name: str, inferences: int = 2) -> dict[st
         environment=["PYTHONPATH=/opt/python", "OPENBLAS_NUM_THREADS=1", "PYTHONNOUSERSITE=1"],
     )
     profile = cost_of(recording, target.cpu, target.clock_hz, calibration=load(target.name))
-    one = FunctionCost(*(getattr(profile.total, f.name) / inferences for f in fields(FunctionCost)))
+    one = profile.total.share(1 / inferences)
     return {
         "model": str(model),
-        "runtime": "litert" if model.suffix == ".tflite" else "onnxruntime",
+        "runtime": RUNTIMES[model.suffix],
         "target": target.name,
         "inferences": inferences,
         "milliseconds": one.cycles / target.clock_hz * 1e3,

@@ -1,4 +1,4 @@
-"""A private root of aarch64 Debian with Python, LiteRT and onnxruntime, for QEMU; nothing of this machine is changed.
+"""A private root of aarch64 Debian with Python, LiteRT, onnxruntime and ncnn, for QEMU; this machine stays as it is.
 
     root = make_root(cpu)       qemu-aarch64 -L root/CORE root/CORE/usr/bin/python3.11 …
 
@@ -20,7 +20,7 @@ PACKAGES = (
     *("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib", "libc6", "libstdc++6", "libgcc-s1"),
     *("zlib1g", "libexpat1", "libffi8", "liblzma5", "libbz2-1.0", "libssl3", "libuuid1", "libsqlite3-0", "libgomp1"),
 )
-WHEELS = ("numpy==2.1.3", "ai-edge-litert==1.2.0", "onnxruntime==1.32.0", "flatbuffers==25.2.10")
+WHEELS = ("numpy==2.1.3", "ai-edge-litert==1.2.0", "onnxruntime==1.32.0", "flatbuffers==25.2.10", "ncnn==1.0.20240102")
 PLATFORMS = (*(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 24, 17)), "manylinux2014_aarch64", "any")
 
 _PARTS = {  # MIDR_EL1.PartNum, from the Technical Reference Manual of each core

@@ -158,7 +158,7 @@ def test_a_stream_is_prefetched(tmp_path: Path) -> None:
     program = assemble(SOURCES / "walk.S", tmp_path / "walk", *options)
 
     def walk(ahead: int) -> FunctionCost:
-        cpu = core("cortex-a53", prefetch_lines=ahead, dram_bytes_per_s=10**12)
+        cpu = core("cortex-a53", prefetch_lines=ahead, dram_bytes_per_s=10**12, copy_bytes_per_s=10**12)
         return simulate(program, cpu, functions=["walk"], clock_hz=1e9).functions["walk"]
 
     without, with_ = walk(0), walk(4)
@@ -174,8 +174,22 @@ def test_bandwidth_bounds_what_prefetching_hides(tmp_path: Path) -> None:
     (tmp_path / "table.inc").write_text("".join(f".word {64 * i}\n" for i in range(n)))
     options = [f"-DCOUNT={n}", f"-DAREA={64 * n}", f"-I{tmp_path}", f"-Wa,-I{tmp_path}"]
     program = assemble(SOURCES / "walk.S", tmp_path / "walk", *options)
-    cost = simulate(program, core(dram_bytes_per_s=10**9), functions=["walk"], clock_hz=2e9).functions["walk"]
-    assert cost.cycles == pytest.approx(2 * (64 * n + 4 * n))  # two cycles a byte
+    cost = simulate(
+        program, core(dram_bytes_per_s=10**9, copy_bytes_per_s=10**12), functions=["walk"], clock_hz=2e9
+    ).functions["walk"]
+    assert cost.cycles == pytest.approx(2 * (64 * n + 4 * n), rel=1e-4)  # two cycles a byte
+
+
+def test_whole_lines_that_are_written_are_not_read(tmp_path: Path) -> None:
+    """Eight stores a line, line after line: but for the first two, lines are written only; 32 KiB stay in L1."""
+    n, size = 1 << 14, 1 << 17
+    (tmp_path / "table.inc").write_text("".join(f".word {8 * i | 1 << 31}\n" for i in range(n)))
+    options = [f"-DCOUNT={n}", f"-DAREA={size}", f"-I{tmp_path}", f"-Wa,-I{tmp_path}"]
+    program = assemble(SOURCES / "walk.S", tmp_path / "walk", *options)
+    blocks = trace.record(program, core(l2_bytes=32768, prefetch_lines=0)).blocks
+    table = 4 * n // 64
+    assert sum(b.memory_reads for b in blocks) == table + 2
+    assert 0.5 * size / 64 < sum(b.memory_writes for b in blocks) < size / 64
 
 
 def test_sampling_scales_to_the_whole(tmp_path: Path) -> None:

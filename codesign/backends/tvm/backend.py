@@ -66,7 +66,7 @@ class TvmBackend:
     def run(
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
     ) -> Run:
-        """The deliverable itself, where it runs: on this machine, in an emulator, on a board. No cycles are measured."""
+        """The deliverable itself, where it runs: on this machine, in an emulator, on a board. No cycles."""
         from codesign.builddir import read_json
         from codesign.target import target_from_data
 

@@ -1,110 +1,199 @@
-"""A sum of two narrow tensors and its rescalings, as one sum of two products, proved over all pairs.
+"""A sum of two values of at most 8 bits with rescalings before and behind it, TFLite's ADD above all, as one step.
 
-    y = R(A(a) + B(b))  ->  out.lo + clamp((ma * a + mb * b + c) >> shift, 0, out.count - 1)
+    y = clamp(rint(mb * b + (ma * a + c)), lo, hi)      in single precision, rint with ties to even
 
-A, B and R are Requants, one behind the other, per tensor; a and b have at most 8 bits, so that there are at most 2^16
-pairs. Every one of them is evaluated with the operators themselves and met exactly. The factors have 32 bits and the
-sum 64: between 2^16 pairs and a tie there is as little as 2^-16 of a step, more than single precision or 32 bits hold.
+instead of five rescalings of up to 64 bits. It is used where it is proved: for all of the at most 65,536 pairs (a, b)
+it equals what the operators compute, whether the compiler fuses a product and its sum to one rounding or not.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
-from codesign.backends.tvm.task import Task
 from codesign.ir.graph import Node
-from codesign.ir.ops import Add, Requant
-from codesign.ir.types import IntArray, IntType
+from codesign.ir.ops import Add, Arg, Requant, Threshold
+from codesign.ir.types import IntArray, IntType, RealArray, TensorType
 
-MOST_BITS = 8
-SCALES = (1.0, *(1.0 + sign * 2.0**-n for n in range(24, 8, -2) for sign in (1, -1)))  # ties away from zero want > 1
-_FAR = np.int64(1) << 50
+MOST_VALUES = 1 << 8
+NEIGHBOURS = 12  # how far from the nearest single-precision slopes to look, in their last place
+CANDIDATES = 100  # of them, the ones that leave the offset the most room, are tried
+NEAR = 2.0**-6  # pairs further from a rounding boundary than this decide nothing
+_LEAST = 2.0**-14  # coefficients are 0 or at least so large: then sums of exact products need fewer than 53 bits
+_MOST = 2.0**10
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The tensors a and b, and the coefficients: ma, mb, c and shift."""
+@dataclass(frozen=True, eq=False)
+class PairSum:
+    """y = clamp(rint(second * b + (first * a + offset)), out.lo, out.hi)."""
+
+    first: np.float32
+    second: np.float32
+    offset: np.float32
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """behind(add(sides[0](a), sides[1](b))): chains of rescalings of a whole tensor around one Add.
+
+    a, b and the result have at most 8 bits; nothing else reads what is in between
+    """
 
     a: str
     b: str
-    multiplier_a: int
-    multiplier_b: int
-    offset: int
-    shift: int
+    sides: tuple[Sequence[Node], Sequence[Node]]
+    add: Node
+    behind: Sequence[Node]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All of them, each behind what it reads."""
+        return [*self.sides[0], *self.sides[1], self.add, *self.behind]
+
+    @property
+    def result(self) -> str:
+        """The value that is computed."""
+        return self.behind[-1].name
+
+    def form(self, types: Mapping[str, TensorType], consts: Mapping[str, IntArray]) -> PairSum | None:
+        """What computes it without the rescalings; None where no coefficients are exact."""
+        terms, slopes = [], []
+        for name, side in zip((self.a, self.b), self.sides, strict=True):
+            dtype = types[name].dtype
+            terms.append(_applied(side, np.arange(dtype.lo, dtype.hi + 1, dtype.step), types, consts))
+            slopes.append(_slope(side, consts) * _slope(self.behind, consts))
+        values = _applied(self.behind, terms[0][:, None] + terms[1][None, :], types, consts)
+        ends = types[self.a].dtype, types[self.b].dtype, types[self.result].dtype
+        return _form(*ends, values.tobytes(), (slopes[0], slopes[1]))
 
 
-def pair_of(task: Task, node: Node) -> Pair | None:
-    """The form of `node`, a Requant behind the sum of two rescaled tensors; None: it is no such, or not exact."""
-    if not isinstance(node.op, Requant) or node.op.out.bits > MOST_BITS or node.op.out.step > 1:
+def patterns(
+    nodes: Sequence[Node], types: Mapping[str, TensorType], consts: Mapping[str, IntArray], kept: Container[str] = ()
+) -> list[Pattern]:
+    """The patterns among `nodes`; `kept` are values that others read."""
+    made, readers = {node.name: node for node in nodes}, dict[str, list[Node]]()
+    for node in nodes:
+        for name in dict.fromkeys(node.inputs):
+            readers.setdefault(name, []).append(node)
+
+    def is_narrow(name: str) -> bool:
+        return types[name].dtype.count <= MOST_VALUES
+
+    def is_inner(name: str) -> bool:
+        return len(readers.get(name, ())) == 1 and name not in kept
+
+    def is_scalar(node: Node) -> bool:
+        return isinstance(node.op, Requant | Threshold) and all(consts[name].shape[0] == 1 for name in node.inputs[1:])
+
+    found = []
+    for node in nodes:
+        if not isinstance(node.op, Add) or len(set(node.inputs)) < 2:
+            continue
+        ends, sides = [], []
+        for name in node.inputs:
+            side: list[Node] = []
+            while not is_narrow(name) and is_inner(name) and name in made and is_scalar(made[name]):
+                side.insert(0, made[name])
+                name = side[0].inputs[0]
+            ends.append(name)
+            sides.append(side)
+        behind: list[Node] = []
+        name = node.name
+        while (not behind or not is_narrow(name)) and is_inner(name) and is_scalar(readers[name][0]):
+            behind.append(readers[name][0])
+            name = behind[-1].name
+        narrow = bool(behind) and all(is_narrow(end) for end in (*ends, name)) and types[name].dtype.step == 1
+        if narrow and any(sides) and ends[0] != ends[1]:
+            found.append(Pattern(ends[0], ends[1], (sides[0], sides[1]), node, behind))
+    return found
+
+
+def _applied(
+    chain: Sequence[Node], x: IntArray, types: Mapping[str, TensorType], consts: Mapping[str, IntArray]
+) -> IntArray:
+    """What the nodes compute from x (any shape)."""
+    flat = x.reshape(-1, 1)
+    for node in chain:
+        constants = [consts[name] for name in node.inputs[1:]]
+        args = [Arg(types[node.inputs[0]]), *(Arg(types[node.inputs[0]], value) for value in constants)]
+        flat = np.asarray(node.op.evaluate([flat, *constants], args), dtype=np.int64)
+    return flat.reshape(x.shape)
+
+
+def _slope(chain: Sequence[Node], consts: Mapping[str, IntArray]) -> float:
+    """How much the result grows with the operand, where nothing is limited."""
+    factors = [[int(consts[name][0]) for name in n.inputs[1:]] for n in chain if isinstance(n.op, Requant)]
+    return float(np.prod([multiplier / 2.0**shift for multiplier, shift in factors]))
+
+
+@lru_cache(maxsize=256)  # every schedule that is tried asks again
+def _form(a: IntType, b: IntType, out: IntType, values: bytes, slopes: tuple[float, float]) -> PairSum | None:
+    x, y = (np.arange(dtype.lo, dtype.hi + 1, dtype.step) for dtype in (a, b))
+    return pair_sum(x, y, np.frombuffer(values, dtype=np.int64).reshape(len(x), len(y)), slopes, out)
+
+
+def pair_sum(a: IntArray, b: IntArray, values: IntArray, slopes: tuple[float, float], out: IntType) -> PairSum | None:
+    """Coefficients near `slopes` that give `values` (len(a), len(b)) for every pair; None: none were found."""
+    if not (0 < abs(slopes[0]) < _MOST and 0 < abs(slopes[1]) < _MOST):
         return None
-    nodes = {n.name: n for n in task.nodes}
-    total = nodes.get(node.inputs[0])
-    if total is None or not isinstance(total.op, Add) or len(set(total.inputs)) < 2:
+    grid_a, grid_b = (g.reshape(-1) for g in np.meshgrid(a.astype(np.float64), b.astype(np.float64), indexing="ij"))
+    flat = values.reshape(-1)
+    # The offsets that each pair allows with slopes: from values - 1/2 - linear to values + 1/2 - linear.
+    linear = slopes[0] * grid_a + slopes[1] * grid_b
+    least, most = (np.where(end, away, flat + half - linear) for end, away, half in (
+        (flat == out.lo, -np.inf, -0.5), (flat == out.hi, np.inf, 0.5)
+    ))  # fmt: skip
+    near = (least > least.max() - NEAR) | (most < most.min() + NEAR)
+    if not near.any() or not np.isfinite(least.max()) or not np.isfinite(most.min()):
         return None
-    first, second, last = _side(task, nodes, total.inputs[0]), _side(task, nodes, total.inputs[1]), _factor(task, node)
-    if first is None or second is None or last is None:
-        return None
-    (a, one, slope_a), (b, other, slope_b) = first, second
-    values_a, values_b = (_values(task.types[name].dtype) for name in (a, b))
-    multiplier, shift = (task.consts[name] for name in node.inputs[1:])
-    found = node.op.apply((one[:, None] + other[None, :]).reshape(-1, 1), multiplier, shift)
-    index = found.reshape(one.size, other.size) - node.op.out.lo
-    coefficients = _fit(index, values_a, values_b, slope_a * last, slope_b * last, node.op.out.count - 1)
-    return None if coefficients is None else Pair(a, b, *coefficients)
-
-
-def _values(dtype: IntType) -> IntArray:
-    return dtype.lo + dtype.step * np.arange(dtype.count, dtype=np.int64)
-
-
-def _factor(task: Task, node: Node) -> float | None:
-    """multiplier / 2^shift of a Requant per tensor; None: per channel, or zero."""
-    multiplier, shift = (task.consts[name] for name in node.inputs[1:])
-    if multiplier.size > 1 or shift.size > 1 or not multiplier[0]:
-        return None
-    return math.ldexp(int(multiplier[0]), -int(shift[0]))
-
-
-def _side(task: Task, nodes: dict[str, Node], name: str) -> tuple[str, IntArray, float] | None:
-    """The narrow tensor that `name` is rescaled from, all its rescaled values, and the factor between them."""
-    chain: list[Node] = []
-    slope = 1.0
-    while task.types[name].dtype.bits > MOST_BITS:
-        node = nodes.get(name)
-        factor = _factor(task, node) if node is not None and isinstance(node.op, Requant) else None
-        if node is None or factor is None:
-            return None
-        chain.append(node)
-        slope *= factor
-        name = node.inputs[0]
-    values = _values(task.types[name].dtype)
-    for node in reversed(chain):
-        assert isinstance(node.op, Requant)
-        values = node.op.apply(values[:, None], *(task.consts[n] for n in node.inputs[1:]))[:, 0]
-    return name, values, slope
-
-
-def _fit(
-    index: IntArray, a: IntArray, b: IntArray, slope_a: float, slope_b: float, top: int
-) -> tuple[int, int, int, int] | None:
-    """Coefficients whose shifted sum, limited to 0 … top, is `index` (a, b) for every pair; None: there are none."""
-    largest = max(abs(slope_a), abs(slope_b))
-    if not 2.0**-20 < largest < 2.0**20:
-        return None
-    shift = 30 - math.frexp(largest)[1]  # the factors have 30 bits
-    for scale in SCALES:
-        ma, mb = (round(math.ldexp(slope * scale, shift)) for slope in (slope_a, slope_b))
-        x = (ma * a[:, None] + mb * b[None, :]).reshape(-1)
-        smallest, biggest = np.full(top + 1, _FAR), np.full(top + 1, -_FAR)
-        np.minimum.at(smallest, index.reshape(-1), x)
-        np.maximum.at(biggest, index.reshape(-1), x)
-        k, there = np.arange(top + 1) << shift, smallest < _FAR
-        # The sum is at least k << shift where the index is k > 0, and below (k + 1) << shift where it is k < top.
-        least = (k - smallest)[1:][there[1:]].max(initial=-_FAR)
-        most = (k + (1 << shift) - 1 - biggest)[:-1][there[:-1]].min(initial=_FAR)
-        if least <= most and least > -_FAR and most < _FAR:
-            return ma, mb, int(least + most) // 2, shift
+    x, y, low, high = grid_a[near], grid_b[near], flat[near] == out.lo, flat[near] == out.hi
+    best: list[tuple[float, PairSum]] = []
+    for first, second in product(_around(slopes[0]), _around(slopes[1])):
+        rest = flat[near] - float(first) * x - float(second) * y
+        from_, to = np.where(low, -np.inf, rest - 0.5).max(), np.where(high, np.inf, rest + 0.5).min()
+        best.append((float(to - from_), PairSum(first, second, np.float32((from_ + to) / 2))))
+    best.sort(key=lambda entry: -entry[0])
+    for width, form in best[:CANDIDATES]:
+        if width > 0 and holds(form, a, b, values, out):
+            return form
     return None
+
+
+def _around(slope: float) -> list[np.float32]:
+    """The single-precision numbers nearest to `slope`."""
+    found = [np.float32(slope)]
+    for away in (np.float32(-np.inf), np.float32(np.inf)):
+        value = found[0]
+        for _ in range(NEIGHBOURS):
+            value = np.nextafter(value, away)
+            found.append(value)
+    return found
+
+
+def holds(form: PairSum, a: IntArray, b: IntArray, values: IntArray, out: IntType) -> bool:
+    """Whether the form gives `values` for every pair, for each way in which products and sums may be rounded."""
+    coefficients = [abs(float(c)) for c in (form.first, form.second, form.offset)]
+    if any(c and not _LEAST <= c <= _MOST * MOST_VALUES for c in coefficients):
+        return False
+    ways = ((False, False), (False, True), (True, False), (True, True))
+    return all(bool((evaluate(form, a[:, None], b[None, :], out, fused) == values).all()) for fused in ways)
+
+
+def evaluate(
+    form: PairSum, a: IntArray, b: IntArray, out: IntType, fused: tuple[bool, bool] = (False, False)
+) -> IntArray:
+    """The form as a kernel computes it; fused: whether the first, the second product is added without a rounding."""
+    inner = _multiply_add(form.first, a, np.asarray(form.offset), fused[0])
+    total = _multiply_add(form.second, b, inner, fused[1])
+    return np.clip(np.rint(total).astype(np.int64), out.lo, out.hi)
+
+
+def _multiply_add(m: np.float32, x: IntArray, c: NDArray[np.float32], fused: bool) -> NDArray[np.float32]:
+    exact: RealArray = float(m) * x.astype(np.float64)  # 24 bits by 9: no rounding, and none of the sum below
+    term = exact if fused else exact.astype(np.float32).astype(np.float64)
+    return (term + c.astype(np.float64)).astype(np.float32)

@@ -52,7 +52,7 @@ def recorded_choices(graph: Graph, target: Target, progress: Progress) -> dict[s
 
 
 def product(graph: Graph, schedule: TvmSchedule, target: Target, progress: Progress = ignore_progress) -> Product:
-    """The deliverable of a schedule, from the cache where it was made before. Raises InputError for a wrong schedule."""
+    """The deliverable of a schedule, from the cache if it was made before. Raises InputError for a wrong schedule."""
     cpu = _cpu(target)
     key = digest(
         graph.digest(), json.dumps(schedule.to_data(), sort_keys=True), json.dumps(target.to_data(), sort_keys=True),
@@ -93,9 +93,9 @@ def execute(
 def _simulated(out: Path, kernels: Sequence[Kernel], target: Target) -> tuple[list[Metric], list[str]]:
     """Cycles of one inference on a simulated core, the caches warm."""
     cpu, calibration = _cpu(target), calibrate.load(target.name)
-    profile = simulate(
-        next((out / "bin").iterdir()), cpu, ["--repeat", "1"], "kernel_", clock_hz=target.clock_hz, calibration=calibration
-    )  # fmt: skip
+    program = next((out / "bin").iterdir())
+    once, clock_hz = ["--repeat", "1"], target.clock_hz
+    profile = simulate(program, cpu, once, "kernel_", clock_hz=clock_hz, calibration=calibration)
     total = profile.total
     calls = {kernel.object.symbol: 0 for kernel in kernels}
     for kernel in kernels:
@@ -132,8 +132,8 @@ def _measured(out: Path, kernels: Sequence[Kernel], target: Target) -> tuple[lis
         out,
         [
             {
-                "layer": kernel.task.where, "macs": kernel.task.macs(), "ns": layer.median_ns, "least_ns": layer.least_ns,
-                "template": kernel.choice["template"], "kernel": kernel.object.symbol,
+                "layer": kernel.task.where, "macs": kernel.task.macs(), "ns": layer.median_ns,
+                "least_ns": layer.least_ns, "template": kernel.choice["template"], "kernel": kernel.object.symbol,
             }
             for kernel, layer in layers
         ],

@@ -6,7 +6,7 @@ everywhere if it does at T_k and at T_k - 1, for every level k inside the range 
 
     Levels    sum over k of (x >= T_k)                      where there are few levels
     Affine    clamp(trunc(m * float32(x) + b), 0, n)        one fused or unfused multiply-add in single precision
-    HighMul   clamp(((x << left) * m >> 32) + b >> right)   the high half of a 32-bit product
+    HighMul   clamp(((x << left) * m >> 32) + b >> right)   the high half of a 32-bit product; b of x >= 0 and of x < 0
     Narrow    Requant's definition in 32 bits               ties to even at powers of two, for example
     Wide      Requant's definition in 64 bits               everything else
 """
@@ -51,12 +51,16 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class HighMul:
-    """y = out.lo + clamp((((x << left) * multiplier[c] >> 32) + offset[c]) >> right[c], 0, out.count - 1); step 1."""
+    """y = out.lo + clamp((((x << left) * multiplier[c] >> 32) + offset[c]) >> right[c], 0, out.count - 1); step 1.
+
+    below  what is added instead of the offset where x < 0; None: the offset
+    """
 
     multiplier: NDArray[np.int32]
     offset: NDArray[np.int32]
     right: NDArray[np.int32]
     left: int
+    below: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,7 @@ def cheapest(op: Requant | Threshold, x: IntType, constants: Sequence[IntArray],
         if bias is not None:
             raise ValueError("no exact form takes the bias in")
         multiplier, shift = constants
-        found = narrow(op, x, multiplier, shift)
+        found = narrow(op, x, multiplier, shift) or doubled(op, x, multiplier, shift)
         if found is not None:
             return found
         if table is None or levels.shape[1] > SOME_LEVELS:
@@ -228,6 +232,25 @@ def high_mul(steps: _Steps, slope: RealArray) -> HighMul | None:
     return None
 
 
+def doubled(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> HighMul | None:
+    """TFLite's double rounding in 32 bits, for shifts s > 31 and multipliers m >= 0; None: one of them is not.
+
+    With h = x * m >> 30, the high half of 4x * m, its definition (see `round_shift`) is
+    y = (x * m + 2^30 - 2^31 * [x < 0] + 2^(s-1)) >> s = (h + 1 - 2 * [x < 0] + 2^(s-31)) >> (s - 30),
+    because the bits of the product below 2^30 meet no carry: what is added to it is a multiple of 2^30.
+    """
+    multiplier, shift = np.broadcast_arrays(multiplier, shift)
+    right = shift - 30
+    if op.rounding is not Rounding.TFLITE_DOUBLE or op.out.step != 1 or x.largest >= 1 << 29:
+        return None
+    if int(multiplier.min()) < 0 or int(right.min()) < 2 or int(right.max()) > 30:
+        return None
+    offset = 1 + (np.int64(1) << (right - 1)) + ((op.zero_point - op.out.lo) << right)
+    if int(np.abs(offset).max()) >= 1 << 30:  # h itself is below 2^30
+        return None
+    return HighMul(_int32(multiplier), _int32(offset), _int32(right), 2, _int32(offset - 2))
+
+
 def narrow(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> Narrow | None:
     """The definition in 32 bits, common powers of two taken out; None where a product might need more."""
     if op.rounding is Rounding.TFLITE_DOUBLE and int(shift.max()) > 31:
@@ -248,9 +271,10 @@ def evaluate(form: Form, x: IntArray, out: IntType) -> IntArray:
             return np.asarray(out.lo + out.step * count, dtype=np.int64)
         case Affine(multiplier, offset):
             index = (x.astype(np.float32) * multiplier + offset).astype(np.int32).astype(np.int64)
-        case HighMul(multiplier, offset, right, left):
+        case HighMul(multiplier, offset, right, left, below):
             shifted = (x << left).astype(np.int32).astype(np.int64)  # in 32 bits, as a kernel does
-            index = ((shifted * multiplier.astype(np.int64) >> 32) + offset) >> right
+            added = offset if below is None else np.where(x < 0, below, offset)
+            index = ((shifted * multiplier.astype(np.int64) >> 32) + added) >> right
         case Narrow(op, multiplier, shift) | Wide(op, multiplier, shift):
             return op.apply(x, multiplier.astype(np.int64), shift.astype(np.int64))
     return np.clip(index, 0, out.count - 1) + out.lo

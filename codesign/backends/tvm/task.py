@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
+from codesign.backends.tvm.pairs import patterns
 from codesign.backends.tvm.storage import Storage
 from codesign.ir.graph import Graph, Node
 from codesign.ir.ops import Add, ArgMax, Conv2d, Dense, Lookup, Mul, Requant, Reshape, Softmax, Threshold
@@ -79,14 +80,20 @@ def fuse(graph: Graph) -> list[Task]:
     A Reshape is no task but another name of its input, unless it is an output of the graph, which has its own memory.
     """
     outputs = {port.name for port in graph.outputs}
+    consts = {name: const.value for name, const in graph.consts.items()}
+    sums = patterns(graph.nodes, graph.types(), consts, outputs)
+    inside = {node.name for one in sums for node in one.nodes}  # each is one step of a kernel
+    whole = {one.result: one for one in sums}
     group: dict[str, list[Node]] = {}  # by the group's output
     for node in graph.nodes:
-        if isinstance(node.op, Reshape) and node.name not in outputs:
+        if (isinstance(node.op, Reshape) and node.name not in outputs) or node.name in inside - whole.keys():
             continue
-        members = [node]
+        members, reads = [node], tuple(graph.data_inputs(node))
+        if node.name in whole:
+            members, reads = whole[node.name].nodes, (whole[node.name].a, whole[node.name].b)
         if isinstance(node.op, ELEMENTWISE):
-            for name in dict.fromkeys(graph.data_inputs(node)):
-                if _joins(graph, group.get(name), members, name):
+            for name in dict.fromkeys(reads):
+                if _joins(graph, group.get(name), members, name, inside):
                     members = [*group.pop(name), *members]
                 elif name in group:
                     members = [*_taken_over(graph, group, members, name), *members]
@@ -96,13 +103,13 @@ def fuse(graph: Graph) -> list[Task]:
     return [_task(graph, nodes) for nodes in sorted(tasks, key=lambda nodes: order[nodes[-1].name])]
 
 
-def _joins(graph: Graph, group: list[Node] | None, members: list[Node], name: str) -> bool:
+def _joins(graph: Graph, group: list[Node] | None, members: list[Node], name: str, simple: Container[str]) -> bool:
     """Whether the group that computes `name` can be one kernel with `members`, which use it."""
     if group is None or len(group) + len(members) > MOST_NODES:
         return False
     if any(port.name == name for port in graph.outputs) or len(graph.users(name)) != 1:
         return False
-    if sum(isinstance(node.op, Requant) for node in (*group, *members)) > MOST_REQUANTS:
+    if sum(isinstance(n.op, Requant) and n.name not in simple for n in (*group, *members)) > MOST_REQUANTS:
         return False
     anchors = [node for node in (*group, *members) if not isinstance(node.op, ELEMENTWISE)]
     if any(isinstance(node.op, ALONE) for node in anchors) or len(anchors) > 1:

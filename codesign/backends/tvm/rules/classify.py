@@ -72,18 +72,19 @@ def _softmax(builder: Builder) -> Value:
     # The leading zeros of the sum, 1 to 2^31 - 1: one for each power of two that it stays below.
     def zeros(*place: Expr) -> Expr:
         below = [(total(*place) < integer(1 << bit, "int32")).astype("int32") for bit in range(31)]
-        return sum(below, start=integer(1, "int32"))
+        return sum(below, start=integer(1, "int32")).astype("int64")
 
     headroom = te.compute(rows, zeros, "headroom")
-    scale = te.compute(rows, lambda *i: _one_over(total(*i).astype("int64") << headroom(*i).astype("int64")), "scale")
+    # Read from memory, as 64 bits: of a shift whose amount it can bound, TVM's analysis takes the largest for granted.
+    exponents = te.compute(rows, lambda *i: integer(SUM_BITS + 31 - op.out.bits, "int64") - headroom(*i), "exponent")
+    scale = te.compute(rows, lambda *i: _one_over(total(*i).astype("int64") << headroom(*i)), "scale")
 
     def value(index: Sequence[Expr]) -> Expr:
         *place, c = index
         at = (*place, zero)
         e = exps(below(tuple(place), c)).astype("int64")
         product = _high_mul(e, scale(*at))
-        exponent = (integer(SUM_BITS + 31 - op.out.bits, "int32") - headroom(*at)).astype("int64")
-        y = _divide_by_pot(product, exponent) + integer(op.out.lo, "int64")
+        y = _divide_by_pot(product, exponents(*at)) + integer(op.out.lo, "int64")
         limited = tirx.min(tirx.max(y, integer(op.out.lo, "int64")), integer(op.out.hi, "int64"))
         return limited.astype(word(op.out))
 

@@ -8,9 +8,10 @@ import numpy as np
 from tvm import tirx
 
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, word
-from codesign.backends.tvm.pairs import pair_of
-from codesign.backends.tvm.requant import Levels, Narrow, Wide, cheapest
-from codesign.backends.tvm.rules.rescale import channel, rescaled, summed
+from codesign.backends.tvm.pairs import PairSum, Pattern, patterns
+from codesign.backends.tvm.requant import cheapest
+from codesign.backends.tvm.rules.rescale import channel, repeats_operand, rescaled, summed
+from codesign.backends.tvm.task import Task
 from codesign.ir.graph import Node
 from codesign.ir.ops import Add, Lookup, Mul, Requant, Threshold
 from codesign.ir.types import IntArray, TensorType
@@ -34,6 +35,7 @@ class _Expressions:
         self.nodes = {node.name: node for node in builder.task.nodes}
         self.values: dict[str, Value] = {}
         self.bias: dict[str, IntArray] = {}  # what is still to be added
+        self.sums = _exact_sums(self.task)
         self.repeats: set[str] = set()  # what is computed by an expression that holds its operand several times
         if self.task.anchor is not None:
             assert anchor is not None
@@ -60,10 +62,12 @@ class _Expressions:
         task = self.task
         args = [name for name in node.inputs if name not in task.consts]
         op, kind = node.op, word(task.types[node.name].dtype)
+        if node.name in self.sums:
+            pattern, form = self.sums[node.name]
+            if not self.repeats.isdisjoint((pattern.a, pattern.b)):
+                self.repeats.add(node.name)
+            return summed(form, self.value(pattern.a), self.value(pattern.b), task.types[node.name].dtype)
         if isinstance(op, Requant | Threshold):
-            pair = pair_of(task, node)
-            if pair is not None:
-                return summed(pair, self.value(pair.a), self.value(pair.b), op.out)
             return self._rescaled(node, op, args[0])
         taken = [self.value(name) for name in args]
         if not self.repeats.isdisjoint(args):
@@ -88,11 +92,21 @@ class _Expressions:
             form = cheapest(op, type_.dtype, constants, self.bias.get(name))
         except ValueError:
             form, value = cheapest(op, type_.dtype, constants), self.value(name)
-        if isinstance(form, Narrow | Wide) or (isinstance(form, Levels) and form.levels.shape[1] > 1):
+        if repeats_operand(form):
             if name in self.repeats:
                 value = self.builder.stage(value, type_)
             self.repeats.add(node.name)
         return rescaled(self.builder, form, value, op.out)
+
+
+def _exact_sums(task: Task) -> dict[str, tuple[Pattern, PairSum]]:
+    """By their result: the sums of two narrow values, with rescalings around them, that two multiply-adds compute."""
+    found = {}
+    for pattern in patterns(task.nodes, task.types, task.consts, (task.output,)):
+        form = pattern.form(task.types, task.consts)
+        if form is not None:
+            found[pattern.result] = pattern, form
+    return found
 
 
 def _lookup(builder: Builder, op: Lookup, x: Value, type_: TensorType, values: IntArray) -> Value:

@@ -8,7 +8,7 @@ import numpy as np
 from tvm import tirx
 
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, kind_of, word
-from codesign.backends.tvm.pairs import Pair
+from codesign.backends.tvm.pairs import PairSum
 from codesign.backends.tvm.requant import Affine, Form, HighMul, Levels, Narrow, Wide
 from codesign.ir.ops import Requant, Rounding
 from codesign.ir.types import IntArray, IntType
@@ -31,41 +31,69 @@ def rescaled(builder: Builder, form: Form, x: Value, out: IntType) -> Value:
                 c = channel(m, index)
                 return (x(index).astype("float32") * m(c) + b(c)).astype("int32")
 
-            return _limited(index_of, out)
-        case HighMul(multiplier, offset, right, left):
-            m, b = builder.constant("multiplier", multiplier), builder.constant("offset", offset)
-            r = builder.constant("right", right)
-
-            def index_of(index: Sequence[Expr]) -> Expr:
-                c = channel(m, index)
-                wide = (x(index) << integer(left, "int32")).astype("int64") * m(c).astype("int64")
-                return tirx.shift_right((wide >> integer(32, "int64")).astype("int32") + b(c), r(c))
-
-            return _limited(index_of, out)
+            return _limited(builder, index_of, out)
+        case HighMul():
+            return _limited(builder, _high_mul(builder, form, x), out)
         case Narrow(op, multiplier, shift) | Wide(op, multiplier, shift):
             kind = "int32" if isinstance(form, Narrow) else "int64"
             return _defined(builder, op, multiplier.astype(kind), shift.astype(kind), x, kind)
 
 
-def summed(pair: Pair, a: Value, b: Value, out: IntType) -> Value:
-    """`pair` applied to a and b."""
+def repeats_operand(form: Form) -> bool:
+    """Whether the expression of a form holds its operand several times."""
+    match form:
+        case Levels(levels):
+            return levels.shape[1] > 1
+        case HighMul():
+            return form.below is not None
+        case Affine():
+            return False
+        case Narrow() | Wide():
+            return True
 
-    first, second, offset, shift = (
-        integer(v, "int64") for v in (pair.multiplier_a, pair.multiplier_b, pair.offset, pair.shift)
-    )
+
+def _high_mul(builder: Builder, form: HighMul, x: Value) -> Value:
+    m, b = builder.constant("multiplier", form.multiplier), builder.constant("offset", form.offset)
+    r = builder.constant("right", form.right)
+    doubling = builder.neon and form.left > 0  # SQDMULH, which LLVM knows by its saturation
+    shift = 31 if doubling else 32
+    largest = integer((1 << 31) - 1, "int64")
 
     def index_of(index: Sequence[Expr]) -> Expr:
-        total = a(index).astype("int64") * first + (b(index).astype("int64") * second + offset)
-        return (total >> shift).astype("int32")
+        c, q = channel(m, index), x(index)
+        wide = (q << integer(form.left - 32 + shift, "int32")).astype("int64") * m(c).astype("int64")
+        high = wide >> integer(shift, "int64")
+        total = (tirx.min(high, largest) if doubling else high).astype("int32") + b(c)
+        if form.below is not None:  # the same difference for every channel
+            difference = int(form.below[0]) - int(form.offset[0])
+            total = total + (tirx.shift_right(q, integer(31, "int32")) & integer(difference, "int32"))
+        return tirx.shift_right(total, r(c))
 
-    return _limited(index_of, out)
+    return index_of
 
 
-def _limited(index_of: Value, out: IntType) -> Value:
+def summed(form: PairSum, a: Value, b: Value, out: IntType) -> Value:
+    """`form` applied to a and b."""
+    first, second, offset = (tirx.const(float(c), "float32") for c in (form.first, form.second, form.offset))
+
+    def value(index: Sequence[Expr]) -> Expr:
+        total = second * b(index).astype("float32") + (first * a(index).astype("float32") + offset)
+        y = tirx.nearbyint(total).astype("int32")
+        return tirx.min(tirx.max(y, integer(out.lo, "int32")), integer(out.hi, "int32"))
+
+    return value
+
+
+def _limited(builder: Builder, index_of: Value, out: IntType) -> Value:
     top = out.count - 1
 
     def value(index: Sequence[Expr]) -> Expr:
-        limited = tirx.min(tirx.max(index_of(index), integer(0, "int32")), integer(top, "int32"))
+        limited = tirx.max(index_of(index), integer(0, "int32"))
+        if builder.neon and top < 1 << 8:  # SQXTUN, UQXTN: saturation costs nothing
+            words = tirx.min(limited, integer((1 << 16) - 1, "int32")).astype("uint16")
+            limited = tirx.min(words, integer(top, "uint16")).astype("uint8").astype("int32")
+        else:
+            limited = tirx.min(limited, integer(top, "int32"))
         return limited + integer(out.lo, "int32")
 
     return value

@@ -2,13 +2,13 @@
 
     profile = simulate(executable, cpu, clock_hz=…, functions="layer_")      profile.functions["layer_0"].cycles
 
-For the blocks b of a function, with n(b) executions counted by QEMU:
+For the blocks b of a path (paths.py), with n(b) executions counted by QEMU:
 
     pipeline  = sum of n(b) * cpi(path of b) * instructions(b)                   llvm-mca, see mca.py and paths.py
     latency   = sum over levels X beyond the first of stalls(X) * max(latency(X) - latency(L1) - hidden, 0)
     branches  = mispredicted * mispredict_cycles
-    bandwidth = (lines read + written back) * line_bytes / dram_bytes_per_s * clock_hz
-    cycles    = max(pipeline + latency + branches, bandwidth)
+    bandwidth = max(lines read / dram_bytes_per_s, lines moved / copy_bytes_per_s) * line_bytes * clock_hz
+    cycles    = sum over paths of max(pipeline + latency + branches, bandwidth)
 
 stalls(X) are the loads that miss with no other miss to overlap with; hidden is the time that an out-of-order core takes
 to fill its window behind the load, window / width, and 0 on an in-order one (Karkhanis and Smith, A First-Order
@@ -23,13 +23,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.sim import elf, inorder, mca, trace
 from codesign.backends.tvm.sim.calibrate import Calibration
+from codesign.backends.tvm.sim.paths import Path as Way
 from codesign.backends.tvm.sim.paths import paths_of
 from codesign.backends.tvm.sim.trace import Block, Recording, Sampling
 from codesign.errors import InputError
@@ -62,6 +63,14 @@ class FunctionCost:
     def stall_cycles(self) -> float:
         return self.cycles - self.pipeline_cycles
 
+    def __add__(self, other: FunctionCost) -> FunctionCost:
+        return FunctionCost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def share(self, part: float, with_calls: bool = True) -> FunctionCost:
+        """A part of it all; without calls for who only pays for the callee."""
+        calls, *rest = (value * part for value in astuple(self))
+        return FunctionCost(calls if with_calls else 0.0, *rest)
+
     def to_data(self) -> dict[str, float]:
         return {**asdict(self), "stall_cycles": self.stall_cycles}
 
@@ -87,7 +96,7 @@ class Profile:
     @property
     def total(self) -> FunctionCost:
         """Of the functions asked for."""
-        return _sum(self.functions.values())
+        return sum(self.functions.values(), FunctionCost())
 
     def to_data(self) -> dict[str, Any]:
         functions = {name: cost.to_data() for name, cost in self.functions.items()}
@@ -135,24 +144,32 @@ def cost_of(
     calibration: Calibration | None = None,
 ) -> Profile:
     """The cost of what was recorded. Without a symbol table everything is one function, named `program`."""
-    cpis, coverage = _cpis(recording.blocks, cpu)
+    fitted = calibration or Calibration()
+    paths = paths_of(recording.blocks)
+    cpis, coverage = _cpis(recording.blocks, paths, cpu)
+    times = _times(recording, paths, cpis, cpu, clock_hz, fitted)
     owners = _owners(recording.blocks, table)
-    own: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(_COLUMNS))
-    for block, cpi, owner in zip(recording.blocks, cpis, owners, strict=True):
-        row = own[owner.name]
-        values = _values(block, cpi, cpu, clock_hz, recording.sampling.factor, block.address == owner.start)
-        for i, value in enumerate(values):
-            row[i] += value
+    factor = recording.sampling.factor
+    own: dict[str, FunctionCost] = defaultdict(FunctionCost)
+    for block, (pipeline, stall), owner in zip(recording.blocks, times, owners, strict=True):
+        own[owner.name] += FunctionCost(
+            calls=float(block.count if block.address == owner.start else 0),
+            instructions=float(block.instructions),
+            cycles=pipeline + stall,
+            pipeline_cycles=pipeline,
+            l1d_misses=block.missed_l1 * factor,
+            l2_misses=block.missed_l2 * factor,
+            l3_misses=block.missed_l3 * factor,
+            dram_bytes=(block.memory_reads + block.memory_writes) * factor * cpu.line_bytes,
+            mispredictions=float(block.mispredicted),
+        )
     asked = _asked(own, functions)
     shares = {name: {name: 1.0} for name in own} if functions is None else _shares(recording.blocks, owners, asked)
-    charged: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(_COLUMNS))
-    for name, row in own.items():
+    charged: dict[str, FunctionCost] = defaultdict(FunctionCost)
+    for name, cost in own.items():
         for to, share in shares[name].items():
-            for i, value in enumerate(row):
-                if _COLUMNS[i] != "calls" or to == name:
-                    charged[to][i] += value * share
-    fitted = calibration or Calibration()
-    costs = {name: _cost(row, cpu, clock_hz, fitted) for name, row in sorted(charged.items())}
+            charged[to] += cost.share(share, with_calls=to == name)
+    costs = dict(sorted(charged.items()))
     outside = costs.pop(_OUTSIDE, FunctionCost())
     notes = [fitted.note]
     if recording.threads > 1:
@@ -161,12 +178,10 @@ def cost_of(
 
 
 _OUTSIDE = ""  # no function has this name
-_COLUMNS = ("calls", "instructions", "pipeline", "latency", "branches", "l1", "l2", "l3", "lines", "mispredicted")
 
 
-def _cpis(blocks: Sequence[Block], cpu: Cpu) -> tuple[list[float], float]:
+def _cpis(blocks: Sequence[Block], paths: Sequence[Way], cpu: Cpu) -> tuple[list[float], float]:
     """Cycles an instruction of each block, and the share of instructions that they were computed for."""
-    paths = paths_of(blocks)
     weights = [sum(blocks[i].instructions for i in set(path)) for path in paths]
     order = sorted(range(len(paths)), key=lambda k: -weights[k])
     total, covered, chosen = sum(weights), 0, []
@@ -189,39 +204,37 @@ def _cpis(blocks: Sequence[Block], cpu: Cpu) -> tuple[list[float], float]:
     return [cpi or average for cpi in cpis], covered / total if total else 1.0
 
 
-def _values(block: Block, cpi: float, cpu: Cpu, clock_hz: float, factor: float, entry: bool) -> tuple[float, ...]:
-    """One row of _COLUMNS; factor: sampled counts to whole ones."""
+def _times(
+    recording: Recording, paths: Sequence[Way], cpis: Sequence[float], cpu: Cpu, clock_hz: float, fitted: Calibration
+) -> list[tuple[float, float]]:
+    """Of each block the cycles in the pipeline, and the cycles beyond.
+
+    A path waits for what the bandwidth cannot deliver in the time that it takes otherwise; its blocks share that by the
+    lines that they move.
+    """
+    blocks, factor = recording.blocks, recording.sampling.factor
     hidden = 0.0 if cpu.in_order else cpu.window / cpu.width
     latencies = (cpu.l2_cycles, cpu.l3_cycles, cpu.dram_cycles(clock_hz))
-    exposed = [max(latency - cpu.l1_cycles - hidden, 0.0) for latency in latencies]
-    latency = sum(count * cycles for count, cycles in zip(block.stalls, exposed, strict=True))
-    lines = block.memory_reads + block.memory_writes
-    return (
-        float(block.count if entry else 0),
-        float(block.instructions),
-        cpi * block.instructions,
-        latency * factor,
-        float(block.mispredicted * cpu.mispredict_cycles),
-        block.missed_l1 * factor,
-        block.missed_l2 * factor,
-        block.missed_l3 * factor,
-        lines * factor,
-        float(block.mispredicted),
+    exposed = [max(cycles - cpu.l1_cycles - hidden, 0.0) for cycles in latencies]
+    read_cycles, move_cycles = (
+        cpu.line_bytes / rate * clock_hz * factor * fitted.stall
+        for rate in (cpu.dram_bytes_per_s, cpu.copy_bytes_per_s)
     )
-
-
-def _cost(row: Sequence[float], cpu: Cpu, clock_hz: float, calibration: Calibration) -> FunctionCost:
-    calls, instructions, pipeline, latency, branches, l1, l2, l3, lines, mispredicted = row
-    dram_bytes = lines * cpu.line_bytes
-    bandwidth = dram_bytes / cpu.dram_bytes_per_s * clock_hz
-    pipeline *= calibration.pipeline
-    cycles = max(pipeline + (latency + branches) * calibration.stall, bandwidth * calibration.stall)
-    return FunctionCost(calls, instructions, cycles, pipeline, l1, l2, l3, dram_bytes, mispredicted)
-
-
-def _sum(costs: Sequence[FunctionCost] | Any) -> FunctionCost:
-    rows = [[getattr(cost, f.name) for f in fields(FunctionCost)] for cost in costs]
-    return FunctionCost(*(sum(column) for column in zip(*rows, strict=True))) if rows else FunctionCost()
+    pipelines, stalls = [0.0] * len(blocks), [0.0] * len(blocks)
+    for path in paths:
+        members = sorted(set(path))
+        for i in members:
+            latency = sum(count * cycles for count, cycles in zip(blocks[i].stalls, exposed, strict=True)) * factor
+            pipelines[i] = cpis[i] * blocks[i].instructions * fitted.pipeline
+            stalls[i] = (latency + blocks[i].mispredicted * cpu.mispredict_cycles) * fitted.stall
+        lines = {i: blocks[i].memory_reads + blocks[i].memory_writes for i in members}
+        moved = sum(lines.values())
+        bandwidth = max(sum(blocks[i].memory_reads for i in members) * read_cycles, moved * move_cycles)
+        lacking = bandwidth - sum(pipelines[i] + stalls[i] for i in members)
+        if lacking > 0:
+            for i in members:
+                stalls[i] += lacking * lines[i] / moved
+    return list(zip(pipelines, stalls, strict=True))
 
 
 def _owners(blocks: Sequence[Block], table: elf.Functions | None) -> list[elf.Function]:

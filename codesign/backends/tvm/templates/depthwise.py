@@ -42,7 +42,7 @@ class Depthwise:
     def make(self, task: Task, cpu: Cpu, choice: Choice) -> Definition:
         if not _fits(task):
             raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer")
-        builder = Builder(task)
+        builder = Builder(task, cpu)
         acc = _sums(builder, "int32" if cpu.arch == "x86_64" else "int16")
         definition = builder.finish(elementwise(builder, lambda index: acc(*index), raw_bias(task)))
         schedule = Schedule(definition.func)

@@ -1,6 +1,6 @@
 """Conv2d and Dense by four-byte dot products: VNNI on x86, SDOT on ARM.
 
-The bytes of a window row, KW * C, lie side by side in memory, so the sum runs over kernel rows and groups of four bytes:
+The bytes of a window row, KW * C, lie side by side in memory, so the sum runs over kernel rows and groups of four:
 acc[h, w, o] = sum over (kh, j, i < 4) of row[h*s + kh][w*s*C + 4*j + i] * W[o, kh, 4*j + i], the weights behind the
 last byte being zero. No channel is padded, no window copied: a tensor's border holds the padding.
 """
@@ -73,9 +73,8 @@ def windows_of(task: Task) -> Windows | None:
     taps, width = ((kh, 1), kw * channels) if beside else ((kh, kw), channels)
     above, before = storage.border[0] - top, storage.border[1] - left
     start = above * storage.strides[0] + before * storage.strides[1]
-    return Windows(
-        out[0], out[1], taps, op.stride[1] * channels, op.stride[0], op.dilation[0], op.dilation[1] * channels, width, start
-    )  # fmt: skip
+    steps = op.stride[1] * channels, op.stride[0], op.dilation[0], op.dilation[1] * channels
+    return Windows(out[0], out[1], taps, *steps, width, start)
 
 
 def bordered(storage: Storage, op: Conv2d) -> bool:
@@ -146,7 +145,7 @@ class Dot:
         if windows is None or choice.get("lanes") not in lanes_of(cpu.extensions()):
             raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer and the core")
         lanes, rows, columns, blocks = (int(choice[key]) for key in ("lanes", "rows", "columns", "blocks"))
-        builder = Builder(task)
+        builder = Builder(task, cpu)
         acc = _sums(builder, windows, lanes)
         definition = builder.finish(elementwise(builder, _pixel(acc, lanes), raw_bias(task)))
         schedule = Schedule(definition.func)

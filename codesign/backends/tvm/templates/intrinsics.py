@@ -1,8 +1,8 @@
-"""Dot-product instructions as tensor intrinsics: four 8-bit products a lane, added to 32-bit accumulators in registers."""
+"""Dot-product instructions as tensor intrinsics: four 8-bit products a lane, added to 32 bits in registers."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T
@@ -21,9 +21,9 @@ def lanes_of(features: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(_DOTPROD) if "dotprod" in features else ()
 
 
-@lru_cache(maxsize=None)
+@cache
 def quad_dot(lanes: int, operand: str) -> str:
-    """The registered intrinsic c[lane] += sum over k < 4 of a[k] * b[lane, k], a broadcast; a of type `operand`, b int8."""
+    """The intrinsic c[lane] += sum over k < 4 of a[k] * b[lane, k], a of type `operand` and broadcast, b int8."""
     name = f"codesign.quad_dot.{operand}.{lanes}"
     instruction = (_VNNI if operand == "uint8" else _DOTPROD)[lanes]
     # AArch64's intrinsic takes both operands in bytes; so does x86's since LLVM 22.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from tvm import tirx
@@ -28,7 +28,7 @@ def _pairwise(products: Any) -> Any:
     return call("int32x4", "saddlp.v4i32.v8i16", products)
 
 
-@lru_cache(maxsize=None)
+@cache
 def widening_dot(pairs: bool) -> str:
     """The registered intrinsic c[l] += sum over h, i < 2 of a[8h + 2l + i] * b[h, l, i]: bytes, c in a register.
 
@@ -72,7 +72,7 @@ def widening_dot(pairs: bool) -> str:
     return name
 
 
-@lru_cache(maxsize=None)
+@cache
 def across() -> str:
     """The registered intrinsic t[o] += sum over l < 4 of c[o, l], o < 4: three ADDP, and the addition."""
     name = "codesign.across"

@@ -18,7 +18,13 @@ from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.dot import (
-    Windows, _from_output, _from_sums, _input, _narrow, _pixel, raw_bias, window_weights, windows_of,
+    Windows,
+    _input,
+    _narrow,
+    _pixel,
+    raw_bias,
+    window_weights,
+    windows_of,
 )  # fmt: skip
 from codesign.backends.tvm.templates.neon import SUMS, WIDTH, across, widening_dot
 from codesign.errors import InputError
@@ -53,7 +59,7 @@ class Widening:
         if windows is None:
             raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer and the core")
         rows, columns, blocks = (int(choice[key]) for key in ("rows", "columns", "blocks"))
-        builder = Builder(task)
+        builder = Builder(task, cpu)
         total, pairs = _sums(builder, windows)
         definition = builder.finish(elementwise(builder, _pixel(total, SUMS), raw_bias(task)))
         schedule = Schedule(definition.func)

@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Self
 
 from codesign import toolchain
-from codesign.finders import python
 from codesign.backends.tvm.tune.jobs import Built, Job, write_whole
 from codesign.errors import ToolError
+from codesign.finders import python
 
 HANG_S = 90.0
 """How long one candidate may take to be compiled."""

@@ -103,6 +103,22 @@ static void train(struct hierarchy *h, uint64_t line) {
     *oldest = (struct stream){line, 0, 0, h->now};
 }
 
+/* A store missed: is it one of a run of whole lines, none of which a lower level has? */
+static bool streams(struct hierarchy *h, uint64_t line) {
+    struct run *oldest = h->runs, *found = NULL;
+    h->now++;
+    for (struct run *r = h->runs; r < h->runs + RUNS; r++) {
+        if (r->used && r->last + 1 == line) found = r;
+        if (r->used < oldest->used) oldest = r;
+    }
+    struct run *run = found ? found : oldest;
+    *run = (struct run){line, found ? found->length + 1 : 1, h->now};
+    if (run->length < RUN) return false;
+    for (unsigned k = 1; k < h->depth; k++)
+        if (find(&h->levels[k], line)) return false;
+    return true;
+}
+
 static int touch(struct hierarchy *h, uint64_t line, bool store) {
     uint64_t *entry = find(&h->levels[0], line);
     if (entry) {
@@ -110,6 +126,10 @@ static int touch(struct hierarchy *h, uint64_t line, bool store) {
         *entry = (*entry & ~(uint64_t)PREFETCHED) | (store ? DIRTY : 0);
         if (first) train(h, line);
         return 1;
+    }
+    if (store && streams(h, line)) {
+        fill(h, 0, line, DIRTY);
+        return MEMORY;
     }
     int found = fetch(h, 1, line);
     fill(h, 0, line, store ? DIRTY : 0);
