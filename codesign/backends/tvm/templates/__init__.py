@@ -11,9 +11,10 @@ from codesign.backends.tvm.templates.base import Choice, Template
 from codesign.backends.tvm.templates.depthwise import Depthwise
 from codesign.backends.tvm.templates.dot import Dot
 from codesign.backends.tvm.templates.loops import Loops
+from codesign.backends.tvm.templates.metaschedule import MetaSchedule
 from codesign.errors import InputError
 
-TEMPLATES: tuple[Template, ...] = (Dot(), Depthwise(), Loops())  # the likely best first
+TEMPLATES: tuple[Template, ...] = (Dot(), Depthwise(), Loops(), MetaSchedule())  # the likely best first
 
 
 def choices(task: Task, cpu: Cpu) -> list[Choice]:
