@@ -53,6 +53,28 @@ def _fst() -> Tool:
     return Tool("fst", (), "", needed_for, install, found="no zlib.h or no lz4.h")
 
 
+def _opencl() -> Tool:
+    """OpenCL's headers and a platform to run on; there is no program, so `command` is that of a C compiler ($CC, cc)."""
+    needed_for = "running Mali kernels"
+    install = "apt install gcc pocl-opencl-icd ocl-icd-opencl-dev opencl-headers"
+    wanted = shlex.split(os.environ.get("CC", ""))
+    found = next(
+        (words for words in ([wanted] if wanted else [["cc"], ["gcc"], ["clang"]]) if shutil.which(words[0])), []
+    )
+    vendors = Path(os.environ.get("OCL_ICD_VENDORS", "/etc/OpenCL/vendors"))
+    platforms = ", ".join(sorted(path.stem for path in vendors.glob("*.icd")))
+    missing = ""
+    if not found:
+        missing = f"CC={shlex.join(wanted)} is not a program" if wanted else "no cc, gcc or clang on PATH"
+    elif not succeeds((*found, "-fsyntax-only", "-x", "c", "-include", "CL/cl.h", os.devnull)):
+        missing = "no CL/cl.h"
+    elif not platforms:
+        missing = f"no platform in {vendors}"
+    if missing:
+        return Tool("opencl", (), "", needed_for, install, found=missing)
+    return Tool("opencl", tuple(found), platforms, needed_for, install)
+
+
 def _vela() -> Tool:
     """Vela's compiler core in a Python process of its own: it is C++ that may crash."""
     needed_for, install = "Ethos-U", "pip install 'codesign[ethosu]'"
@@ -130,6 +152,7 @@ FINDERS: Mapping[str, Callable[[], Tool]] = {
     "vela": _vela,
     "arm-gcc": _arm_gcc,
     "tosa": _tosa,
+    "opencl": _opencl,
     "cc": lambda: _program("cc", "processors: libraries, the simulator", "apt install gcc", "gcc", "clang", "cc"),
     "aarch64-cc": _aarch64_compiler,
     "make": lambda: _program("make", "libraries for processors", "apt install make", "make", "gmake"),

@@ -9,7 +9,8 @@ Instead of a fabric, an Ethos-U has the settings that Vela is run with, and limi
     [npu]      accelerator = "ethos-u55-128"     system_config = "…"     memory_mode = "…"     ini = "my_vela.ini"
 
 `ini` is a file beside this one, left out for the one that comes with Vela. A processor has a table `[cpu]`, which
-codesign/backends/tvm/cpu.py describes. Every figure has its source.
+codesign/backends/tvm/cpu.py describes, a GPU a table `[gpu]` (codesign/backends/tvm/mali/gpu.py). Every figure has its
+source.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from codesign.resources import resource_dir
 if TYPE_CHECKING:
     from codesign.backends.ethosu.vela import System
     from codesign.backends.tvm.cpu import Cpu
+    from codesign.backends.tvm.mali.gpu import Gpu
 
 FABRICS = ("xc7", "xcup", "ecp5", "ice40", "arria10")
 """FPGA families."""
@@ -43,8 +45,9 @@ _FIELDS: Mapping[str, type] = {
     "sources": dict,
     "npu": dict,
     "cpu": dict,
+    "gpu": dict,
 }
-_OPTIONAL = ("fabric", "part", "npu", "cpu")
+_OPTIONAL = ("fabric", "part", "npu", "cpu", "gpu")
 _NPU_FIELDS = ("accelerator", "system_config", "memory_mode", "ini")
 _KINDS: Mapping[type, str] = {str: "text", list: "a list of names", int: "a whole number", dict: "a table"}
 
@@ -62,6 +65,7 @@ class Target:
     npu       an Ethos-U in its system; None for other devices
     part      the device as vendor tools name it; empty where none is needed
     cpu       a processor's core, caches and memory; None for other devices
+    gpu       a GPU's shader cores, caches and memory; None for other devices
     """
 
     name: str
@@ -74,6 +78,7 @@ class Target:
     npu: System | None = None
     part: str = ""
     cpu: Cpu | None = None
+    gpu: Gpu | None = None
 
     def to_data(self) -> dict[str, Any]:
         """The file's content, as plain data, with the content of the ini file; `target_from_data` reads it back."""
@@ -90,6 +95,8 @@ class Target:
             data["npu"] = asdict(self.npu)
         if self.cpu:
             data["cpu"] = self.cpu.to_data()
+        if self.gpu:
+            data["gpu"] = self.gpu.to_data()
         return data
 
 
@@ -164,6 +171,7 @@ def target_from_data(
         _system(data["npu"]) if "npu" in data else None,
         data.get("part", ""),
         _cpu(data["cpu"]) if "cpu" in data else None,
+        _gpu(data["gpu"]) if "gpu" in data else None,
     )
 
 
@@ -179,9 +187,20 @@ def _cpu(table: Mapping[str, Any]) -> Cpu:
     return cpu_from_data(table)
 
 
+def _gpu(table: Mapping[str, Any]) -> Gpu:
+    from codesign.backends.tvm.mali.gpu import gpu_from_data
+
+    return gpu_from_data(table)
+
+
 def _check_cpu(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:
     from codesign.backends.tvm.cpu import cpu_problems
+    from codesign.backends.tvm.mali.gpu import gpu_problems
 
+    if "gpu" in data:
+        if "cpu" in data:
+            return [Diagnostic(where, "both cpu and gpu", "one of them: a target is one device")]
+        return gpu_problems(where, data["gpu"], data["sources"])
     if "cpu" in data:
         return cpu_problems(where, data["cpu"], data["sources"])
     if data["backends"] == ["tvm"]:

@@ -10,6 +10,7 @@ from conftest import missing
 
 SOURCES = Path(__file__).parent / "arm"
 KERNELS = Path(__file__).parent.parent / "benchmarks" / "arm"
+SYSROOT = Path("/usr/aarch64-linux-gnu")
 CONTROL = Path(__file__).parent.parent / "codesign" / "backends" / "tvm" / "sim"
 
 
@@ -31,6 +32,13 @@ def assemble(source: Path, out: Path, *options: str) -> Path:
 def compile_kernels(out: Path, core: str) -> Path:
     """benchmarks/arm/gemm.c for a core."""
     return _gcc(out, "-O3", f"-mcpu={core}", f"-I{CONTROL}", str(KERNELS / "gemm.c"))
+
+
+def link_dynamically(source: Path, out: Path) -> Path:
+    """A program that loads its C library, as the peers' do."""
+    need_tools()
+    subprocess.run(["aarch64-linux-gnu-gcc", "-pie", "-pthread", "-o", str(out), str(source)], check=True)
+    return out
 
 
 def _gcc(out: Path, *arguments: str) -> Path:

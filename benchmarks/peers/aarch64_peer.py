@@ -20,17 +20,16 @@ from codesign.backends.tvm.sim import trace
 from codesign.backends.tvm.sim.calibrate import load
 from codesign.backends.tvm.sim.model import cost_of
 from codesign.errors import CodesignError, InputError, UsageError
-from codesign.target import load_target
+from codesign.target import Target, load_target
 
 RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime", ".param": "ncnn"}
 GUEST = Path(__file__).resolve().parent / "aarch64_guest.py"
 
 
-def simulate_peer(model: Path, target_name: str, inferences: int = 2) -> dict[str, object]:
+def simulate_peer(model: Path, target: Target, inferences: int = 2) -> dict[str, object]:
     """Mean cost of one inference after one that warmed the caches."""
-    target = load_target(target_name)
     if target.cpu is None or target.cpu.arch != "aarch64":
-        raise UsageError.at("target", f"{target_name} is no ARM core", "cortex-a53, cortex-a72, rpi5 and the like")
+        raise UsageError.at("target", f"{target.name} is no ARM core", "cortex-a53, cortex-a72, rpi5 and the like")
     if model.suffix not in RUNTIMES:
         raise UsageError.at(str(model), "no library for this kind of file", ", ".join(RUNTIMES))
     if not model.is_file():
@@ -65,7 +64,7 @@ def main() -> int:
     parser.add_argument("-n", "--inferences", type=int, default=2)
     args = parser.parse_args()
     try:
-        print(json.dumps(simulate_peer(args.model, args.target, args.inferences), indent=1))
+        print(json.dumps(simulate_peer(args.model, load_target(args.target), args.inferences), indent=1))
     except CodesignError as error:
         print(error, file=sys.stderr)
         return error.exit_status

@@ -6,12 +6,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from arm_programs import SOURCES, assemble, compile_kernels, need_tools
+from arm_programs import SOURCES, SYSROOT, assemble, compile_kernels, link_dynamically, need_tools
 
-from codesign.backends.tvm.sim import inorder, mca
-from codesign.backends.tvm.sim.calibrate import Calibration
-from codesign.backends.tvm.sim.model import Profile, simulate
-from codesign.errors import ToolError, UsageError
+from codesign.backends.tvm.sim import inorder, mca, trace
+from codesign.backends.tvm.sim.calibrate import Calibration, fit, read_measurements
+from codesign.backends.tvm.sim.model import Profile, cost_of, simulate
+from codesign.errors import InputError, ToolError, UsageError
 from codesign.target import load_target
 from codesign.toolchain import cache_dir
 
@@ -71,6 +71,16 @@ def test_results_are_kept_and_a_damaged_store_is_begun_anew(tmp_path: Path, monk
     assert mca.cycles_of([SDOT, SDOT[:3]], "neoverse-n1") == first
 
 
+def test_a_store_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODESIGN_CACHE", str(tmp_path))
+    (tmp_path / "mca.sqlite").mkdir()
+    with pytest.raises(ToolError) as caught:
+        mca.cycles_of([SDOT], "neoverse-n1")
+    assert str(caught.value) == (
+        f"{tmp_path}/mca.sqlite: cannot be used: unable to open database file; try: remove it; it is made again"
+    )
+
+
 def test_an_unknown_core() -> None:
     with pytest.raises(UsageError) as caught:
         mca.cycles_of([SDOT], "cortex-z1")
@@ -124,6 +134,42 @@ def test_a_calibration_scales_and_is_said(kernels: dict[str, Path]) -> None:
     assert twice.total.stall_cycles == pytest.approx(3 * plain.total.stall_cycles)
     assert "uncalibrated" in plain.notes[0]
     assert twice.notes == ("cycles are calibrated with 7 measurements, median error 10%",)
+
+
+def test_what_is_simulated_can_be_calibrated(kernels: dict[str, Path], tmp_path: Path) -> None:
+    profile = run(kernels["a53"], "rpi3", "wide", *SIZE)
+    head, row = profile.csv().splitlines()
+    path = tmp_path / "m.csv"
+    path.write_text(f"{head},measured_ms\n{row},{1.5 * profile.total.cycles / 1.4e6}\n")
+    assert fit(read_measurements(path, 1.4e9)).pipeline == pytest.approx(1.5, rel=1e-3)
+
+
+HELLO = """
+#include <pthread.h>
+#include <stdio.h>
+static void *work(void *x) { return x; }
+int main(void) {
+    pthread_t thread;
+    pthread_create(&thread, 0, work, 0);
+    pthread_join(thread, 0);
+    return puts("hello") < 0;
+}
+"""
+
+
+def test_programs_with_libraries_and_threads(tmp_path: Path) -> None:
+    """Everything is one function; what the second thread does is not in it, and that is said."""
+    (tmp_path / "hello.c").write_text(HELLO)
+    program = link_dynamically(tmp_path / "hello.c", tmp_path / "hello")
+    cpu = load_target("rpi4").cpu
+    assert cpu is not None
+    recording = trace.record(program, cpu, root=SYSROOT)
+    profile = cost_of(recording, cpu, 1.5e9)
+    assert list(profile.functions) == ["program"]
+    assert profile.total.instructions == recording.instructions > 50_000  # the loader's, mostly
+    assert profile.notes[1] == "1 more threads ran, their work is not counted"
+    with pytest.raises(InputError, match="position independent"):
+        simulate(program, cpu, clock_hz=1e9)
 
 
 def test_an_instruction_that_the_core_lacks_is_named(kernels: dict[str, Path]) -> None:

@@ -18,6 +18,9 @@ from codesign.report import Comparison, Report
 from codesign.schedule import TvmSchedule
 from codesign.target import Target
 
+FIGURES = "figures.json"
+"""In the artifact: the target, and what `estimate` said."""
+
 
 class TvmBackend:
     """Implements `codesign.backends.base.Backend` with `TvmSchedule`. TVM is imported when a method needs it."""
@@ -73,8 +76,8 @@ class TvmBackend:
         asked = {"--stall": options.stall, "--trace": options.trace}
         found = [Diagnostic(name, "not for this build", "a streaming design") for name, value in asked.items() if value]
         raise_all(UsageError, found)
-        manifest = read_json(directory.parent / "manifest.json")
-        target = target_from_data(manifest["target"]["name"], manifest["target"]["data"])
+        data = read_json(directory / FIGURES)
+        target = target_from_data(data["target"], data["data"])
         outputs = _module(target).execute(directory, graph, feeds, target, progress)
         return Run(outputs, Report("", ()), {})
 

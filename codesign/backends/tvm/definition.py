@@ -66,9 +66,10 @@ class Builder:
         self._stages = 0
         self._tensors: list[tuple[te.Tensor, Argument, Sequence[int] | None]] = []
 
-    def constant(self, name: str, values: np.ndarray[Any, Any]) -> te.Tensor:
-        """A constant parameter."""
-        tensor = te.placeholder(values.shape, str(values.dtype), name)
+    def constant(self, name: str, values: np.ndarray[Any, Any], vectors: int = 1) -> te.Tensor:
+        """A constant parameter; `vectors`: as vectors of so many elements along its last axis."""
+        dtype = str(values.dtype) if vectors == 1 else f"{values.dtype}x{vectors}"
+        tensor = te.placeholder((*values.shape[:-1], values.shape[-1] // vectors), dtype, name)
         self._tensors.append((tensor, np.ascontiguousarray(values), None))
         return tensor
 
@@ -77,10 +78,13 @@ class Builder:
         storage = self.task.storage[name]
         return self.view(name, storage.shape, storage.strides, storage.origin)
 
-    def view(self, name: str, shape: Sequence[int], strides: Sequence[int], start: int) -> te.Tensor:
-        """A tensor that is read, as any window on its memory: strides and start in elements."""
+    def view(self, name: str, shape: Sequence[int], strides: Sequence[int], start: int, dtype: str = "") -> te.Tensor:
+        """A tensor that is read, as any window on its memory: strides and start in elements.
+
+        dtype  of the window's elements where it is not that of memory: a vector of them, which strides then count
+        """
         storage = self.task.storage[name]
-        tensor = te.placeholder(tuple(shape), storage.dtype, f"x{len(self._tensors)}")
+        tensor = te.placeholder(tuple(shape), dtype or storage.dtype, f"x{len(self._tensors)}")
         self._tensors.append((tensor, Tensor(name, start), tuple(strides)))
         return tensor
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codesign.backends.base import Progress, ignore_progress
+from codesign.backends.tvm.backend import FIGURES
 from codesign.backends.tvm.codegen import target_of
 from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.deliver.run import execute as run_deliverable
@@ -32,7 +33,6 @@ from codesign.target import Target
 from codesign.toolchain import cached, digest
 
 LAYERS = "layers.csv"
-FIGURES = "figures.json"
 REPEATS = 200  # of a measurement on this machine
 
 
@@ -82,7 +82,8 @@ def product(graph: Graph, schedule: TvmSchedule, target: Target, progress: Progr
         progress("simulating" if cpu.arch == "aarch64" else "measuring", 0, 0)
         metrics, notes = (_simulated if cpu.arch == "aarch64" else _measured)(out, kernels, target)
         data = [[m.name, m.value, m.unit, m.basis.value] for m in (*metrics, *sizes)]
-        (out / FIGURES).write_text(json.dumps({"metrics": data, "notes": [*notes, *made.notes]}), encoding="utf-8")
+        told = {"target": target.name, "data": target.to_data(), "metrics": data, "notes": [*notes, *made.notes]}
+        (out / FIGURES).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
     directory = cached("tvm-networks", key, make)
     figures = json.loads((directory / FIGURES).read_text(encoding="utf-8"))

@@ -15,9 +15,16 @@ from codesign.errors import Diagnostic, UnsupportedError, raise_all
 if TYPE_CHECKING:
     from codesign.backends.tvm.codegen import Object
     from codesign.backends.tvm.definition import Argument, Definition
+    from codesign.backends.tvm.task import Task
 
 MOST_ARGUMENTS = 16
 """As many pointers as kernel.c can call a function with."""
+
+
+SPLIT_WORK = 40_000
+"""Multiply-accumulates from which a kernel is shared between threads: to call them costs a microsecond or two."""
+
+ELEMENT_WORK = 8
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class Step:
     layer      the user's layers that it computes
     symbol     the kernel; steps: of its outermost loop
     arguments  its pointers; fill: what is filled before
+    split      whether threads share its steps
     macs       multiply-accumulates of one call
     """
 
@@ -73,6 +81,7 @@ class Step:
     symbol: str
     steps: int
     arguments: tuple[Address, ...]
+    split: bool
     fill: Fill | None
     macs: int
 
@@ -107,9 +116,17 @@ def program_of(plan: Plan, kernels: Sequence[Kernel]) -> Program:
     for task, kernel in zip(plan.tasks, kernels, strict=True):
         addresses = tuple(_address(plan, argument, constants) for argument in kernel.definition.arguments)
         made = kernel.object
-        steps.append(Step(task.where, made.symbol, made.steps, addresses, _fill(plan, task.output), task.macs()))
+        split = made.steps > 1 and _work(task) >= SPLIT_WORK
+        fill = _fill(plan, task.output)
+        steps.append(Step(task.where, made.symbol, made.steps, addresses, split, fill, task.macs()))
     # Kernels read whole vectors: behind the last constant, and behind the arena's last tensor, there is something.
     return Program(tuple(steps), bytes(constants.content) + bytes(TAIL_BYTES), max(plan.arena_bytes, ALIGNMENT))
+
+
+def _work(task: Task) -> int:
+    """About what a kernel has to do, in multiply-accumulates: elements are worth some, they are loaded and rescaled."""
+    sizes = [task.types[name].size for name in (*task.inputs, task.output)]
+    return task.macs() + ELEMENT_WORK * max(sizes)
 
 
 class _Constants:

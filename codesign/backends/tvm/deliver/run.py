@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def execute(
     inputs, outputs = ports_of(graph)
     frames = len(feeds[0])
     results: list[list[IntArray]] = []
-    with tempfile.TemporaryDirectory(prefix="codesign-") as made:
-        ends = Path(made) / "inputs.bin", Path(made) / "outputs.bin"
+    with _scratch() as made:
+        ends = made / "inputs.bin", made / "outputs.bin"
         ends[0].write_bytes(frames_to_bytes(inputs, feeds))
         for count in threads:
             ends[1].unlink(missing_ok=True)
@@ -85,6 +86,17 @@ def execute(
                 text = f"{count} threads compute something else than {threads[0]}, first in frame {frame}"
                 raise MismatchError.at(f"output {port.name}", text)
     return results[0]
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """A directory for the frames of a run. Raises InputError when it cannot be written."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="codesign-") as made:
+            yield Path(made)
+    except OSError as error:
+        hint = "TMPDIR=a directory with room for the frames"
+        raise InputError.at(tempfile.gettempdir(), f"cannot be written: {error.strerror}", hint=hint) from error
 
 
 def measure(directory: Path, cpu: Cpu, repeat: int = 100, threads: int = 1) -> Times:

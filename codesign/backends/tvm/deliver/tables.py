@@ -16,7 +16,7 @@ def program_tables(program: Program) -> Mapping[str, str]:
     steps, first, filled = [], 0, 0
     for step in program.steps:
         fill = filled if step.fill else -1
-        steps.append(f"STEP({step.symbol}, {step.steps}, {first}, {len(step.arguments)}, {fill})\n")
+        steps.append(f"STEP({step.symbol}, {step.steps}, {first}, {len(step.arguments)}, {int(step.split)}, {fill})\n")
         first, filled = first + len(step.arguments), filled + bool(step.fill)
     arguments = [f"{{{a.space}, {a.index}, {a.offset}}},\n" for step in program.steps for a in step.arguments]
     rows = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tvm import te, tirx
@@ -77,7 +77,7 @@ def _softmax(builder: Builder) -> Value:
     headroom = te.compute(rows, zeros, "headroom")
     # Read from memory, as 64 bits: of a shift whose amount it can bound, TVM's analysis takes the largest for granted.
     exponents = te.compute(rows, lambda *i: integer(SUM_BITS + 31 - op.out.bits, "int64") - headroom(*i), "exponent")
-    scale = te.compute(rows, lambda *i: _one_over(total(*i).astype("int64") << headroom(*i)), "scale")
+    scale = _one_over(rows, lambda *i: total(*i).astype("int64") << headroom(*i))
 
     def value(index: Sequence[Expr]) -> Expr:
         *place, c = index
@@ -102,17 +102,26 @@ def _divide_by_pot(x: Expr, exponent: Expr) -> Expr:
     return (x >> exponent) + tirx.Select(up, one, zero)
 
 
-def _one_over(shifted: Expr) -> Expr:
-    """`one_over_one_plus_x` of shifted - 2^31, in 64-bit words."""
+def _refined(better: Callable[..., Expr], x: te.Tensor) -> Callable[..., Expr]:
+    return lambda *index: better(x, *index)
+
+
+def _one_over(rows: tuple[int, ...], shifted: Callable[..., Expr]) -> te.Tensor:
+    """`one_over_one_plus_x` of shifted - 2^31, per row, in 64-bit words; each step a stage of its own."""
 
     def shift_left(x: Expr, exponent: int) -> Expr:
         limited = tirx.max(x << integer(exponent, "int64"), integer(-(1 << 31), "int64"))
         return tirx.min(limited, integer(_MAX, "int64"))
 
-    a = shifted - integer(1 << 31, "int64")
-    half = (a + integer(_MAX + 1, "int64")) >> integer(1, "int64")
-    x = integer(1515870810, "int64") + _high_mul(half, integer(-1010580540, "int64"))
-    for _ in range(3):
-        error = integer(1 << 29, "int64") - _high_mul(half, x)
-        x = x + shift_left(_high_mul(x, error), 2)
-    return shift_left(x, 1)
+    half = te.compute(rows, lambda *i: shifted(*i) >> integer(1, "int64"), "half")  # (a + 2^31) / 2
+    x = te.compute(
+        rows, lambda *i: integer(1515870810, "int64") + _high_mul(half(*i), integer(-1010580540, "int64")), "estimate"
+    )
+
+    def better(x: te.Tensor, *i: Expr) -> Expr:
+        error = integer(1 << 29, "int64") - _high_mul(half(*i), x(*i))
+        return x(*i) + shift_left(_high_mul(x(*i), error), 2)
+
+    for step in range(3):
+        x = te.compute(rows, _refined(better, x), f"estimate{step + 1}")
+    return te.compute(rows, lambda *i: shift_left(x(*i), 1), "scale")

@@ -242,14 +242,17 @@ def _store() -> Iterator[sqlite3.Connection]:
     """The results of all runs so far; a store that is damaged is begun anew, nothing in it cannot be made again."""
     path = toolchain.cache_dir() / "mca.sqlite"
     try:
-        connection = _open(path)
-    except sqlite3.DatabaseError:
-        path.unlink(missing_ok=True)
-        connection = _open(path)
-    try:
-        yield connection
-    finally:
-        connection.close()
+        try:
+            connection = _open(path)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:  # what is there is no database
+            path.unlink(missing_ok=True)
+            connection = _open(path)
+        with contextlib.closing(connection):
+            yield connection
+    except sqlite3.Error as error:
+        raise ToolError.at(str(path), f"cannot be used: {error}", hint="remove it; it is made again") from error
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,15 @@ class FunctionCost:
         return self.cycles - self.pipeline_cycles
 
     def __add__(self, other: FunctionCost) -> FunctionCost:
-        return FunctionCost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return FunctionCost(*(a + b for a, b in zip(self._values(), other._values(), strict=True)))
 
     def share(self, part: float, with_calls: bool = True) -> FunctionCost:
         """A part of it all; without calls for who only pays for the callee."""
-        calls, *rest = (value * part for value in astuple(self))
+        calls, *rest = (value * part for value in self._values())
         return FunctionCost(calls if with_calls else 0.0, *rest)
+
+    def _values(self) -> tuple[float, ...]:
+        return tuple(self.__dict__.values())  # in the order of the fields
 
     def to_data(self) -> dict[str, float]:
         return {**asdict(self), "stall_cycles": self.stall_cycles}
@@ -97,6 +100,11 @@ class Profile:
     def total(self) -> FunctionCost:
         """Of the functions asked for."""
         return sum(self.functions.values(), FunctionCost())
+
+    def csv(self) -> str:
+        """The functions as rows for `codesign calibrate`, which needs a column more: measured_ms."""
+        rows = (f"{name},{c.pipeline_cycles:.0f},{c.stall_cycles:.0f}\n" for name, c in self.functions.items())
+        return "layer,pipeline_cycles,stall_cycles\n" + "".join(rows)
 
     def to_data(self) -> dict[str, Any]:
         functions = {name: cost.to_data() for name, cost in self.functions.items()}

@@ -10,7 +10,6 @@ counted with `prctl(CONTROL, state)`, see plugin/profile.c; without that call ev
 from __future__ import annotations
 
 import array
-import os
 import struct
 import sys
 import tempfile
@@ -123,8 +122,8 @@ def record(
     check_executable(executable)
     qemu, plugin = toolchain.require("qemu-aarch64"), _plugin()
     sampling = sampling or Sampling()
-    log = toolchain.cache_dir() / "logs" / f"qemu-{os.getpid()}.log"
     with tempfile.TemporaryDirectory(prefix="codesign-sim-") as folder:
+        log = toolchain.cache_dir() / "logs" / f"{Path(folder).name}.log"
         out = Path(folder) / "profile.bin"
         options = ["-cpu", qemu_cpu(cpu), "-plugin", f"{plugin},{_options(cpu, sampling, start, out)}"]
         if root:

@@ -20,7 +20,8 @@ struct step {
     int32_t steps;
     int32_t first_argument;
     int32_t arguments;
-    int32_t fill; /* the border that is filled before the kernel writes the image inside it; -1: none */
+    int32_t split; /* whether its work is worth sharing between threads */
+    int32_t fill;  /* the border that is filled before the kernel writes the image inside it; -1: none */
 };
 
 /* The border of an image in the arena: elements before the first row, between two rows, and after the last row. */
@@ -32,11 +33,11 @@ struct fill {
     int32_t rows;
 };
 
-#define STEP(function, steps, first, arguments, fill) extern kernel function;
+#define STEP(function, steps, first, arguments, split, fill) extern kernel function;
 #include "tables/steps.inc"
 #undef STEP
 
-#define STEP(function, steps, first, arguments, fill) {function, steps, first, arguments, fill},
+#define STEP(function, steps, first, arguments, split, fill) {function, steps, first, arguments, split, fill},
 static const struct step steps[] = {
 #include "tables/steps.inc"
 };
@@ -101,11 +102,13 @@ static void run_step(const struct step *step, const void *const inputs[], void *
         fill_border(&fills[step->fill], arena);
     for (int32_t i = 0; i < step->arguments; i++)
         pointers[i] = address_of(&arguments[step->first_argument + i], inputs, outputs, arena);
-#ifdef NETWORK_THREADED
-    network_call_parallel(step->function, step->steps, pointers, step->arguments);
-#else
-    network_call(step->function, 0, step->steps, pointers, step->arguments);
+#ifdef THREADED
+    if (step->split) {
+        network_call_parallel(step->function, step->steps, pointers, step->arguments);
+        return;
+    }
 #endif
+    network_call(step->function, 0, step->steps, pointers, step->arguments);
 }
 
 static int check(const void *tensor, uintptr_t alignment)
@@ -136,7 +139,7 @@ int network_run(const void *const inputs[], void *const outputs[], void *arena)
     return network_run_layers(0, NETWORK_LAYERS, inputs, outputs, arena);
 }
 
-#ifndef NETWORK_THREADED
+#ifndef THREADED
 int network_set_threads(int threads)
 {
     (void)threads;

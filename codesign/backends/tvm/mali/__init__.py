@@ -1,0 +1,1 @@
+"""Mali GPUs: OpenCL kernels scheduled with TVM, chosen by an analytical model, exact under PoCL."""
