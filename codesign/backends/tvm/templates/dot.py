@@ -87,7 +87,7 @@ class Dot:
 def dot_sums(task: Task, cpu: Cpu, lanes: int) -> Definition:
     """The task over sums of groups of four bytes, not scheduled. Raises InputError where core or layer has none."""
     windows = windows_of(task)
-    if windows is None or lanes not in lanes_of(cpu.extensions()) or not _narrow(task, cpu):
+    if windows is None or lanes not in lanes_of(cpu.extensions()) or not are_bytes(task, cpu):
         raise InputError.at(task.where, f"dot products of {lanes} lanes", "what fits the layer and the core")
     builder = Builder(task, cpu)
     acc = _sums(builder, windows, lanes)
