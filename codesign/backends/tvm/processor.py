@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from codesign.backends.tvm.sim.elf import code_bytes
 from codesign.backends.tvm.sim.model import FunctionCost, simulate
 from codesign.backends.tvm.templates import TEMPLATES
 from codesign.backends.tvm.templates.base import Choice
-from codesign.backends.tvm.tune.search import recorded
+from codesign.backends.tvm.tune.search import Budget, Search, State, Tuned, recorded
 from codesign.backends.tvm.tune.store import Store
 from codesign.ir.graph import Graph
 from codesign.ir.types import IntArray
@@ -36,6 +36,14 @@ def recorded_choices(graph: Graph, target: Target, progress: Progress) -> dict[s
     """The best schedule on record of every kernel, by the tensor that it writes; else a template's best guess."""
     progress("reading the records of the tuner", 0, 0)
     return recorded(plan(graph, policy_of(_cpu(target))).tasks, target, Store(_cpu(target)), TEMPLATES)
+
+
+def tune(
+    graph: Graph, target: Target, budget: Budget, progress: Progress, say: Callable[[State], None] = lambda _state: None
+) -> Tuned:
+    """Search for schedules, and keep what was tried on record. Raises InputError for a damaged store."""
+    tasks, cpu = plan(graph, policy_of(_cpu(target))).tasks, _cpu(target)
+    return Search(tasks, target, Store(cpu), TEMPLATES, say=say).run(budget, progress)
 
 
 def product(graph: Graph, schedule: TvmSchedule, target: Target, progress: Progress = ignore_progress) -> Product:
