@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import struct
 import subprocess
@@ -97,7 +98,7 @@ def _add(
             buffers.append(np.ascontiguousarray(content).tobytes())
         return index[root]
 
-    for task, definition, obj in job.kernels:
+    for _, definition, obj in job.kernels:
         call = [symbols.index(obj.symbol), obj.steps, len(definition.arguments)]
         for argument in definition.arguments:
             if isinstance(argument, Tensor):
@@ -115,7 +116,7 @@ def execute(program: Program, core: str) -> list[bytes]:
     if done.returncode:
         raise AssertionError(f"exit status {done.returncode} on {core}: {done.stderr.decode()}")
     edges = np.cumsum([0, *program.sizes])
-    return [done.stdout[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [done.stdout[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def outputs(jobs: Sequence[Job], written: Sequence[bytes]) -> list[list[IntArray]]:

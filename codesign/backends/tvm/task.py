@@ -96,7 +96,7 @@ def fuse(graph: Graph) -> list[Task]:
                 if _joins(graph, group.get(name), members, name, inside):
                     members = [*group.pop(name), *members]
                 elif name in group:
-                    members = [*_taken_over(graph, group, members, name), *members]
+                    members = [*_taken_over(graph, group, members, name, inside), *members]
         group[node.name] = members
     order = {node.name: i for i, node in enumerate(graph.nodes)}
     tasks = [sorted(members, key=lambda n: order[n.name]) for members in group.values()]
@@ -118,10 +118,12 @@ def _joins(graph: Graph, group: list[Node] | None, members: list[Node], name: st
     return graph.type(name).shape == graph.type(members[-1].name).shape
 
 
-def _taken_over(graph: Graph, group: dict[str, list[Node]], members: list[Node], name: str) -> list[Node]:
+def _taken_over(
+    graph: Graph, group: dict[str, list[Node]], members: list[Node], name: str, simple: Container[str]
+) -> list[Node]:
     """The last nodes of the group of `name` that rather belong to `members`: they widen what goes through memory."""
     path, node = [name], graph.node(name)
-    while isinstance(node.op, ELEMENTWISE) and len(graph.data_inputs(node)) == 1:
+    while isinstance(node.op, ELEMENTWISE) and node.name not in simple and len(graph.data_inputs(node)) == 1:
         (source,) = graph.data_inputs(node)
         if source not in {n.name for n in group[name]} or len(graph.users(source)) != 1:
             break
@@ -129,7 +131,7 @@ def _taken_over(graph: Graph, group: dict[str, list[Node]], members: list[Node],
         node = graph.node(source)
     narrowest = min(range(len(path)), key=lambda i: graph.type(path[i]).dtype.bits)
     moved = [n for n in group[name] if n.name in path[:narrowest]]
-    if not moved or not _joins(graph, moved, members, name):
+    if not moved or not _joins(graph, moved, members, name, simple):
         return []
     kept = [n for n in group.pop(name) if n not in moved]
     group[path[narrowest]] = kept

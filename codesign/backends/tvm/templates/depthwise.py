@@ -13,7 +13,7 @@ from codesign.backends.tvm.definition import Builder, Definition, Expr
 from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
-from codesign.backends.tvm.templates.dot import bordered, raw_bias
+from codesign.backends.tvm.templates.windows import bordered, raw_bias
 from codesign.errors import InputError
 from codesign.ir.ops import Conv2d
 

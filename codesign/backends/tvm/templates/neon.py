@@ -45,11 +45,11 @@ def widening_dot(pairs: bool) -> str:
         with T.sblock("root"):
             T.reads(C[0:SUMS], A[0:WIDTH], B[0:2, 0:SUMS, 0:2])
             T.writes(C[0:SUMS])
-            for l in T.serial(0, SUMS):
+            for n in T.serial(0, SUMS):
                 for h in T.serial(0, 2):
                     for i in T.serial(0, 2):
                         with T.sblock("update"):
-                            vl, vh, vi = T.axis.remap("SRR", [l, h, i])
+                            vl, vh, vi = T.axis.remap("SRR", [n, h, i])
                             C[vl] = C[vl] + T.cast(A[vh * 8 + vl * 2 + vi], "int32") * T.cast(B[vh, vl, vi], "int32")
 
     def total(c: Any, a: Any, b: Any) -> Any:
@@ -85,9 +85,9 @@ def across() -> str:
             T.reads(S[0:SUMS], C[0:SUMS, 0:SUMS])
             T.writes(S[0:SUMS])
             for o in T.serial(0, SUMS):
-                for l in T.serial(0, SUMS):
+                for n in T.serial(0, SUMS):
                     with T.sblock("update"):
-                        vo, vl = T.axis.remap("SR", [o, l])
+                        vo, vl = T.axis.remap("SR", [o, n])
                         S[vo] = S[vo] + C[vo, vl]
 
     def pairwise(a: Any, b: Any) -> Any:
@@ -103,6 +103,56 @@ def across() -> str:
             S[T.ramp(T.int32(0), 1, 4)] = S.vload([0], dtype="int32x4") + pairwise(
                 pairwise(C.vload([0, 0], "int32x4"), C.vload([1, 0], "int32x4")),
                 pairwise(C.vload([2, 0], "int32x4"), C.vload([3, 0], "int32x4")),
+            )
+
+    TensorIntrin.register(name, description, implementation, override=True)
+    return name
+
+
+@cache
+def lane_dot(groups: int) -> str:
+    """The registered intrinsic c[o] += sum over g < groups, i < 4 of a[4g + i] * b[g, o, i]: SDOT by element.
+
+    The activations are loaded once for all groups (2 to 4), in a whole register where there are more than two: up to
+    four bytes behind them are read.
+    """
+    name = f"codesign.lane_dot.{groups}"
+    loaded = 2 if groups == 2 else 4  # words
+
+    @T.prim_func(s_tir=True)
+    def description(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (groups * 4,), "int8", offset_factor=1)
+        B = T.match_buffer(b, (groups, SUMS, 4), "int8", offset_factor=1)
+        C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:SUMS], A[0 : groups * 4], B[0:groups, 0:SUMS, 0:4])
+            T.writes(C[0:SUMS])
+            for o in T.serial(0, SUMS):
+                for g in T.serial(0, groups):
+                    for i in T.serial(0, 4):
+                        with T.sblock("update"):
+                            vo, vg, vi = T.axis.remap("SRR", [o, g, i])
+                            C[vo] = C[vo] + T.cast(A[vg * 4 + vi], "int32") * T.cast(B[vg, vo, vi], "int32")
+
+    def total(c: Any, a: Any, b: Any) -> Any:
+        words = T.reinterpret(a, dtype=f"int32x{loaded}")
+        for g in range(groups):
+            word = tirx.Shuffle([words] * (4 // loaded), [g] * 4)
+            c = call("int32x4", "sdot", c, b[g], T.reinterpret(word, dtype="int8x16"))
+        return c
+
+    @T.prim_func(s_tir=True)
+    def implementation(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (groups * 4,), "int8", offset_factor=1)
+        B = T.match_buffer(b, (groups, SUMS, 4), "int8", offset_factor=1)
+        C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:SUMS], A[0 : groups * 4], B[0:groups, 0:SUMS, 0:4])
+            T.writes(C[0:SUMS])
+            C[T.ramp(T.int32(0), 1, 4)] = total(
+                C.vload([0], dtype="int32x4"),
+                A.vload([0], f"int8x{loaded * 4}"),
+                [B.vload([g, 0, 0], "int8x16") for g in range(groups)],
             )
 
     TensorIntrin.register(name, description, implementation, override=True)

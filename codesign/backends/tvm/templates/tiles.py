@@ -1,0 +1,85 @@
+"""Loops of a product over tiles of its output, the sums of a tile in registers: what the templates for ARM share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm.s_tir import Schedule
+
+from codesign.backends.tvm.templates.neon import SUMS
+
+Loop = Any
+
+
+def tile(rows: int, columns: int, blocks: int) -> dict[str, int]:
+    """The part of a choice that says how large a tile is."""
+    return {"rows": rows, "columns": columns, "blocks": blocks}
+
+
+def tiled(schedule: Schedule, sums: str, rows: int, columns: int, blocks: int, whole: bool) -> Loop:
+    """Tiles of rows x columns pixels and `blocks` times four channels; the loop that a tile's sums are computed in.
+
+    sums   the block whose values (rows, columns, blocks, 4) the output is made from
+    whole  whether the output has that many channels; otherwise of the last tile only those that exist are stored
+    """
+    at = (_tiles_of_output if whole else _tiles_of_sums)(schedule, sums, rows, columns, blocks)
+    for block in reversed(schedule.get_child_blocks(schedule.get_sblock("root"))):
+        name = schedule.get(block).name_hint
+        if name == "out":
+            continue
+        if whole or name != sums:
+            schedule.compute_at(block, at, preserve_unit_loops=True)
+        schedule.set_scope(block, 0, "local")
+    return at
+
+
+def _tiles_of_output(schedule: Schedule, sums: str, rows: int, columns: int, blocks: int) -> Loop:
+    out = schedule.get_sblock("out")
+    while len(schedule.get_loops(out)) < 3:  # (O) and (N, O) as images of one row
+        schedule.add_unit_loop(schedule.get_loops(out)[0])
+    h, w, o = schedule.get_loops(out)
+    at, inner = _split(schedule, h, w, o, rows, columns, blocks * SUMS, ())
+    schedule.vectorize(inner[-1])
+    for loop in inner[:-1]:
+        schedule.unroll(loop)
+    return at
+
+
+def _tiles_of_sums(schedule: Schedule, sums: str, rows: int, columns: int, blocks: int) -> Loop:
+    h, w, o, *rest = schedule.get_loops(schedule.get_sblock(sums))
+    at, _ = _split(schedule, h, w, o, rows, columns, blocks, tuple(rest))
+    schedule.reverse_compute_at(schedule.get_sblock("out"), at, preserve_unit_loops=True)
+    return at
+
+
+def _split(
+    schedule: Schedule, h: Loop, w: Loop, o: Loop, rows: int, columns: int, channels: int, rest: tuple[Loop, ...]
+) -> tuple[Loop, list[Loop]]:  # fmt: skip
+    """Channels are the outermost loop: the weights of a tile stay in the cache for the whole image."""
+    outer_h, inner_h = schedule.split(h, [None, rows])
+    outer_w, inner_w = schedule.split(w, [None, columns])
+    outer_o, inner_o = schedule.split(o, [None, channels])
+    schedule.reorder(outer_o, outer_h, outer_w, inner_h, inner_w, inner_o, *rest)
+    schedule.parallel(schedule.fuse(outer_o, outer_h))
+    return outer_w, [inner_h, inner_w, inner_o]
+
+
+def in_registers(schedule: Schedule, name: str, unrolled: int, reductions: int, intrinsic: str) -> None:
+    """Sums in registers: all loops over them unrolled inside the reduction, the innermost ones an instruction.
+
+    The block's loops are `unrolled` ones over sums, one that the intrinsic begins with, and the reduction, of which the
+    last ones but `reductions` belong to the intrinsic.
+    """
+    block = schedule.get_sblock(name)
+    own = schedule.get_loops(block)[-len(schedule.get(block).iter_vars) :]
+    h, w, *others = own[:unrolled]
+    first, outer, inner = own[unrolled], own[unrolled + 1 :][:reductions], own[unrolled + 1 + reductions :]
+    schedule.reorder(*outer, *others, h, w, first, *inner)
+    for loop in (*others, h, w):
+        schedule.unroll(loop)
+    init = schedule.decompose_reduction(block, outer[0] if outer else (others[0] if others else h))
+    *around, last = schedule.get_loops(init)
+    schedule.vectorize(last)
+    for loop in around[len(around) - unrolled :]:
+        schedule.unroll(loop)
+    schedule.tensorize(first, intrinsic)
