@@ -1,6 +1,6 @@
 """The same int8 networks in codesign, onnxruntime and LiteRT (XNNPACK) on this machine: time of one frame, one thread.
 
-    python benchmarks/peers/host.py [resnet8 ds_cnn autoencoder FILE.tflite …] [--json FILE] [--rounds 60]
+    python -m benchmarks.peers.host [resnet8 ds_cnn autoencoder FILE.tflite …] [--json FILE] [--rounds 60]
 
 All run in one process, in turns of a few milliseconds, so that every peer meets the same machine; medians and minima
 of the turns. Each gets the model in the form that suits it: onnxruntime the fastest of four (two forms, two types of
@@ -221,9 +221,10 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def network(name: str) -> Graph:
-    """A network by name, or a `.tflite` file."""
-    if name in NETWORKS:
-        return NETWORKS[name]()
+    """A network by name, NAME:BITS with weights of 4 or 2 bits (which the peers store in 8), or a `.tflite` file."""
+    kind, _, bits = name.partition(":")
+    if kind in NETWORKS:
+        return NETWORKS[kind](int(bits or 8))
     from codesign.frontend import import_model
 
     return import_model(Path(name)).graph
@@ -231,7 +232,9 @@ def network(name: str) -> Graph:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("networks", nargs="*", default=list(NETWORKS), help=f"{', '.join(NETWORKS)}, or .tflite files")
+    parser.add_argument(
+        "networks", nargs="*", default=list(NETWORKS), help=f"{', '.join(NETWORKS)}, NAME:BITS, .tflite files"
+    )
     parser.add_argument("--rounds", type=int, default=60, help="turns of each peer")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args(arguments)
