@@ -10,12 +10,13 @@ from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice, Template
 from codesign.backends.tvm.templates.depthwise import Depthwise
 from codesign.backends.tvm.templates.dot import Dot
+from codesign.backends.tvm.templates.interleaved import Interleaved
 from codesign.backends.tvm.templates.lanes import Lanes
 from codesign.backends.tvm.templates.loops import Loops
 from codesign.backends.tvm.templates.widening import Widening
 from codesign.errors import InputError
 
-TEMPLATES: tuple[Template, ...] = (Lanes(), Dot(), Widening(), Depthwise(), Loops())  # the likely best first
+TEMPLATES: tuple[Template, ...] = (Lanes(), Dot(), Widening(), Interleaved(), Depthwise(), Loops())  # the likely best first
 
 
 def choices(task: Task, cpu: Cpu) -> list[Choice]:

@@ -32,7 +32,7 @@ class Depthwise:
     name = "depthwise"
 
     def choices(self, task: Task, cpu: Cpu) -> Sequence[Choice]:
-        if not _fits(task):
+        if not is_depthwise(task):
             return []
         _, width, channels = task.types[task.output].shape
         vectors = (16, 32, 8, 64, 4) if cpu.arch == "x86_64" else (16, 8, 4)
@@ -41,7 +41,7 @@ class Depthwise:
         return [{"template": self.name, "lanes": n, "columns": c} for n in lanes for c in columns]
 
     def make(self, task: Task, cpu: Cpu, choice: Choice) -> Definition:
-        if not _fits(task):
+        if not is_depthwise(task):
             raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer")
         builder = Builder(task, cpu)
         acc = _sums(builder, "int32") if cpu.arch == "x86_64" else _sums_of_bytes(builder)
@@ -68,7 +68,8 @@ class Depthwise:
         return Definition(schedule.mod["main"], definition.arguments)
 
 
-def _fits(task: Task) -> bool:
+def is_depthwise(task: Task) -> bool:
+    """Whether the anchor has one input for each output, in bytes, and its padding in memory."""
     anchor = task.anchor
     if anchor is None or not isinstance(anchor.op, Conv2d):
         return False
@@ -79,7 +80,7 @@ def _fits(task: Task) -> bool:
     return depthwise and channels > 1 and small and bordered(storage, anchor.op)
 
 
-def _padded(builder: Builder) -> tuple[te.Tensor, Conv2d, IntArray]:
+def padded_elements(builder: Builder) -> tuple[te.Tensor, Conv2d, IntArray]:
     """The elements with the padding around them, the operator, and its weights (KH, KW, C)."""
     task = builder.task
     anchor = task.anchor
@@ -95,7 +96,7 @@ def _padded(builder: Builder) -> tuple[te.Tensor, Conv2d, IntArray]:
 
 def _sums_of_bytes(builder: Builder) -> te.Tensor:
     """As `_sums`, by products in 16 bits: as many as fit are added before they are extended (SMULL, SMLAL, SADDW)."""
-    x, op, weights = _padded(builder)
+    x, op, weights = padded_elements(builder)
     kh, kw, channels = weights.shape
     largest = 128 * int(np.abs(weights).max())  # elements are bytes
     together = max(min(((1 << 15) - 1) // max(largest, 1), kh * kw), 1)
@@ -123,7 +124,7 @@ def _name(task: Task) -> str:
 
 def _sums(builder: Builder, kind: str) -> te.Tensor:
     """The sums of stored elements, without a bias; the weights as words of `kind`, which saves extending them."""
-    x, op, weights = _padded(builder)
+    x, op, weights = padded_elements(builder)
     w = builder.constant("weights", weights.astype(kind))
     ky, kx = (te.reduce_axis((0, n), label) for n, label in zip(weights.shape[:2], ("kh", "kw"), strict=True))
 
