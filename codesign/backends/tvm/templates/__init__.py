@@ -16,7 +16,14 @@ from codesign.backends.tvm.templates.loops import Loops
 from codesign.backends.tvm.templates.widening import Widening
 from codesign.errors import InputError
 
-TEMPLATES: tuple[Template, ...] = (Lanes(), Dot(), Widening(), Interleaved(), Depthwise(), Loops())  # the likely best first
+TEMPLATES: tuple[Template, ...] = (
+    Lanes(),
+    Dot(),
+    Widening(),
+    Interleaved(),
+    Depthwise(),
+    Loops(),
+)  # the likely best first
 
 
 def choices(task: Task, cpu: Cpu) -> list[Choice]:

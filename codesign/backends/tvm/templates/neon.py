@@ -29,17 +29,18 @@ def _pairwise(products: Any) -> Any:
 
 
 @cache
-def widening_dot(pairs: bool) -> str:
+def widening_dot(pairs: bool, scope: str = "global") -> str:
     """The registered intrinsic c[l] += sum over h, i < 2 of a[8h + 2l + i] * b[h, l, i]: bytes, c in a register.
 
     pairs  SMULL, SMLAL2, SADALP: the two products of h are added in 16 bits, so no two may be (-128)^2;
            otherwise SMULL, SADALP, SMULL2, SADALP
+    scope  of a, for TVM: `local` in a buffer of the kernel's own
     """
-    name = f"codesign.widening_dot.{'pairs' if pairs else 'single'}"
+    name = f"codesign.widening_dot.{'pairs' if pairs else 'single'}.{scope}"
 
     @T.prim_func(s_tir=True)
     def description(a: T.handle, b: T.handle, c: T.handle) -> None:
-        A = T.match_buffer(a, (WIDTH,), "int8", offset_factor=1)
+        A = T.match_buffer(a, (WIDTH,), "int8", offset_factor=1, scope=scope)
         B = T.match_buffer(b, (2, SUMS, 2), "int8", offset_factor=1)
         C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
@@ -58,7 +59,7 @@ def widening_dot(pairs: bool) -> str:
 
     @T.prim_func(s_tir=True)
     def implementation(a: T.handle, b: T.handle, c: T.handle) -> None:
-        A = T.match_buffer(a, (WIDTH,), "int8", offset_factor=1)
+        A = T.match_buffer(a, (WIDTH,), "int8", offset_factor=1, scope=scope)
         B = T.match_buffer(b, (2, SUMS, 2), "int8", offset_factor=1)
         C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
@@ -110,18 +111,18 @@ def across() -> str:
 
 
 @cache
-def lane_dot(groups: int) -> str:
+def lane_dot(groups: int, scope: str = "global") -> str:
     """The registered intrinsic c[o] += sum over g < groups, i < 4 of a[4g + i] * b[g, o, i]: SDOT by element.
 
     The activations are loaded once for all groups (2 to 4), in a whole register where there are more than two: up to
     four bytes behind them are read.
     """
-    name = f"codesign.lane_dot.{groups}"
+    name = f"codesign.lane_dot.{groups}.{scope}"
     loaded = 2 if groups == 2 else 4  # words
 
     @T.prim_func(s_tir=True)
     def description(a: T.handle, b: T.handle, c: T.handle) -> None:
-        A = T.match_buffer(a, (groups * 4,), "int8", offset_factor=1)
+        A = T.match_buffer(a, (groups * 4,), "int8", offset_factor=1, scope=scope)
         B = T.match_buffer(b, (groups, SUMS, 4), "int8", offset_factor=1)
         C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
@@ -143,7 +144,7 @@ def lane_dot(groups: int) -> str:
 
     @T.prim_func(s_tir=True)
     def implementation(a: T.handle, b: T.handle, c: T.handle) -> None:
-        A = T.match_buffer(a, (groups * 4,), "int8", offset_factor=1)
+        A = T.match_buffer(a, (groups * 4,), "int8", offset_factor=1, scope=scope)
         B = T.match_buffer(b, (groups, SUMS, 4), "int8", offset_factor=1)
         C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
