@@ -1,7 +1,7 @@
 """Depthwise Conv2d by SDOT: four rows of the window interleaved byte by byte, sixteen channels at once.
 
-acc[h, w, c] = sum over (g, kx, r < 4) of row[h*s + (4g + r)*d][w*s + kx*d][c] * W[4g + r, kx, c], the weights behind the
-last row of the kernel being zero. A column's interleaved rows serve every window of the tile that it is in.
+acc[h, w, c] = sum over (g, kx, r < 4) of row[h*s + (4g + r)*d][w*s + kx*d][c] * W[4g + r, kx, c], the weights behind
+the last row of the kernel being zero. A column's interleaved rows serve every window of the tile that it is in.
 """
 
 from __future__ import annotations

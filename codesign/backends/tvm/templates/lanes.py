@@ -54,12 +54,7 @@ class Lanes:
                     for columns in divisors(windows.columns, MOST_SUMS // rows):
                         pixels = rows * columns
                         if pixels * blocks <= MOST_SUMS and pixels * (blocks + 1) + 2 <= REGISTERS:
-                            choice = {
-                                "template": self.name,
-                                "groups": groups,
-                                **tile(rows, columns, blocks),
-                                "patches": patches,
-                            }
+                            choice = {"template": self.name, "groups": groups, **tile(rows, columns, blocks, patches)}
                             ranked.append((_cost(windows, groups, pixels, blocks, patches), choice))
         ranked.sort(key=lambda pair: pair[0])
         return [choice for _, choice in ranked[:64]]
@@ -125,4 +120,5 @@ def _cost(windows: Windows, groups: int, pixels: int, blocks: int, patches: bool
     taps = windows.taps[0] * windows.taps[1]
     words = taps * windows.width / QUAD
     steps = -(-taps * windows.width // WIDTH) if patches else taps * -(-windows.width // (QUAD * groups))
-    return (steps * groups * (1 + 1 / pixels) + steps / blocks) / words + 2 / (pixels * blocks)
+    copies = 0.3 if patches else 0.0
+    return (steps * groups * (1 + 1 / pixels) + steps / blocks) / words + 2 / (pixels * blocks) + copies

@@ -12,9 +12,9 @@ from codesign.backends.tvm.templates.neon import SUMS
 Loop = Any
 
 
-def tile(rows: int, columns: int, blocks: int) -> dict[str, int]:
-    """The part of a choice that says how large a tile is."""
-    return {"rows": rows, "columns": columns, "blocks": blocks}
+def tile(rows: int, columns: int, blocks: int, patches: bool) -> dict[str, int]:
+    """The part of a choice that says how large a tile is, and whether its windows are copied first."""
+    return {"rows": rows, "columns": columns, "blocks": blocks, "patches": patches}
 
 
 def tiled(schedule: Schedule, sums: str, size: Mapping[str, Any], whole: bool) -> None:

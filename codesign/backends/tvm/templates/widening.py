@@ -6,6 +6,7 @@ Each output has four 32-bit sums in a register, of which lane l adds the product
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,15 +47,13 @@ class Widening:
             return []
         outputs = task.types[task.output].shape[-1]
         ranked = []
-        sizes = [
-            (b, p) for b in divisors(-(-outputs // SUMS), MOST_CHANNELS // SUMS) for p in patched(task, windows, WIDTH)
-        ]
-        for blocks, patches in sizes:
+        counts = divisors(-(-outputs // SUMS), MOST_CHANNELS // SUMS)
+        for blocks, patches in itertools.product(counts, patched(task, windows, WIDTH)):
             for rows in divisors(windows.rows, 8):
                 for columns in divisors(windows.columns, REGISTERS // SUMS):
                     pixels = rows * columns
                     if pixels * blocks * SUMS <= REGISTERS:
-                        choice = {"template": self.name, **tile(rows, columns, blocks), "patches": patches}
+                        choice = {"template": self.name, **tile(rows, columns, blocks, patches)}
                         ranked.append((_cost(windows, pixels, blocks * SUMS, patches), choice))
         ranked.sort(key=lambda pair: pair[0])
         return [choice for _, choice in ranked]
