@@ -19,7 +19,7 @@ from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.intrinsics import QUAD, quad_dot
 from codesign.backends.tvm.templates.neon import SUMS, WIDTH, lane_dot
-from codesign.backends.tvm.templates.tiles import in_registers, tile, tiled
+from codesign.backends.tvm.templates.tiles import arranged, in_registers, tile, tiled
 from codesign.backends.tvm.templates.windows import (
     Windows,
     are_bytes,
@@ -72,6 +72,7 @@ class Lanes:
         whole = task.types[task.output].shape[-1] % SUMS == 0
         tiled(schedule, "acc", choice, whole)
         intrinsic = lane_dot(groups, "local" if patches else "global") if groups > 1 else quad_dot(SUMS, "int8")
+        arranged(schedule, "acc", 3, 3)
         in_registers(schedule, "acc", 3, 3, intrinsic)
         return Definition(schedule.mod["main"], definition.arguments)
 

@@ -210,3 +210,95 @@ def interleaved_dot() -> str:
 
     TensorIntrin.register(name, description, implementation, override=True)
     return name
+
+
+@cache
+def narrow_dot(bits: int, scope: str = "global") -> str:
+    """The registered intrinsic c[n] += sum of a[n + i] * b[n + i] over 16 bytes, sums of `bits` in a register.
+
+    bits  16: n < 8 and i = 0, 8, by SMLAL and SMLAL2; 8: n < 16, i = 0, by MLA. Nothing may overflow
+    """
+    name, lanes, parts = f"codesign.narrow_dot.{bits}.{scope}", 128 // bits, bits // 8
+    dtype = f"int{bits}"
+
+    @T.prim_func(s_tir=True)
+    def description(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (WIDTH,), "int8", offset_factor=1, scope=scope)
+        B = T.match_buffer(b, (WIDTH,), "int8", offset_factor=1, scope="local")
+        C = T.match_buffer(c, (lanes,), dtype, offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:WIDTH], B[0:WIDTH])
+            T.writes(C[0:lanes])
+            for n in T.serial(0, lanes):
+                for h in T.serial(0, parts):
+                    with T.sblock("update"):
+                        vn, vh = T.axis.remap("SR", [n, h])
+                        C[vn] = C[vn] + T.cast(A[vh * lanes + vn], dtype) * T.cast(B[vh * lanes + vn], dtype)
+
+    @T.prim_func(s_tir=True)
+    def description_of_bytes(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (WIDTH,), "int8", offset_factor=1, scope=scope)
+        B = T.match_buffer(b, (WIDTH,), "int8", offset_factor=1, scope="local")
+        C = T.match_buffer(c, (WIDTH,), "int8", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:WIDTH], A[0:WIDTH], B[0:WIDTH])
+            T.writes(C[0:WIDTH])
+            for n in T.serial(0, WIDTH):
+                with T.sblock("update"):
+                    vn = T.axis.remap("S", [n])
+                    C[vn] = C[vn] + A[vn] * B[vn]
+
+    def total(c: Any, a: Any, b: Any) -> Any:
+        if bits == 8:
+            return c + a * b
+        return c + _products(a, b, tirx.vectorlow) + _products(a, b, tirx.vectorhigh)
+
+    @T.prim_func(s_tir=True)
+    def implementation(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (WIDTH,), "int8", offset_factor=1, scope=scope)
+        B = T.match_buffer(b, (WIDTH,), "int8", offset_factor=1, scope="local")
+        C = T.match_buffer(c, (lanes,), dtype, offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:WIDTH], B[0:WIDTH])
+            T.writes(C[0:lanes])
+            C[T.ramp(T.int32(0), 1, lanes)] = total(
+                C.vload([0], dtype=f"{dtype}x{lanes}"), A.vload([0], "int8x16"), B.vload([0], "int8x16")
+            )
+
+    TensorIntrin.register(name, description if bits == 16 else description_of_bytes, implementation, override=True)
+    return name
+
+
+@cache
+def pairwise(bits: int) -> str:
+    """The registered intrinsic c[n] += sum over i < 32 / bits of a[n * 32 / bits + i], n < 4: SADALP of narrow sums."""
+    name, parts, dtype = f"codesign.pairwise.{bits}", 32 // bits, f"int{bits}"
+
+    @T.prim_func(s_tir=True)
+    def description(a: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (SUMS * parts,), dtype, offset_factor=1, scope="local")
+        C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:SUMS], A[0 : SUMS * parts])
+            T.writes(C[0:SUMS])
+            for n in T.serial(0, SUMS):
+                for i in T.serial(0, parts):
+                    with T.sblock("update"):
+                        vn, vi = T.axis.remap("SR", [n, i])
+                        C[vn] = C[vn] + T.cast(A[vn * parts + vi], "int32")
+
+    def total(c: Any, a: Any) -> Any:
+        words = call("int16x8", "saddlp.v8i16.v16i8", a) if bits == 8 else a
+        return c + _pairwise(words)
+
+    @T.prim_func(s_tir=True)
+    def implementation(a: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (SUMS * parts,), dtype, offset_factor=1, scope="local")
+        C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:SUMS], A[0 : SUMS * parts])
+            T.writes(C[0:SUMS])
+            C[T.ramp(T.int32(0), 1, 4)] = total(C.vload([0], "int32x4"), A.vload([0], f"{dtype}x{SUMS * parts}"))
+
+    TensorIntrin.register(name, description, implementation, override=True)
+    return name

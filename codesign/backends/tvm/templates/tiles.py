@@ -88,22 +88,33 @@ def _split(
     return outer_w, inner
 
 
-def in_registers(schedule: Schedule, name: str, unrolled: int, reductions: int, intrinsic: str) -> None:
-    """Sums in registers: all loops over them unrolled inside the reduction, the innermost ones an instruction.
+def arranged(schedule: Schedule, name: str, unrolled: int, reductions: int) -> Loop:
+    """The block's first reductions outside its loops over sums; the innermost of them, or None where there is none.
 
-    The block's loops are `unrolled` ones over sums, one that the intrinsic begins with, and the reduction, of which the
-    last ones but `reductions` belong to the intrinsic.
+    The block's loops are `unrolled` ones over sums, one that its intrinsic begins with, and the reduction, whose first
+    `reductions` loops are not the intrinsic's.
     """
-    block = schedule.get_sblock(name)
-    own = schedule.get_loops(block)[-len(schedule.get(block).iter_vars) :]
-    h, w, *others = own[:unrolled]
-    first, outer, inner = own[unrolled], own[unrolled + 1 :][:reductions], own[unrolled + 1 + reductions :]
+    own = _own_loops(schedule, name)
+    (h, w, *others), first = own[:unrolled], own[unrolled]
+    outer, inner = own[unrolled + 1 :][:reductions], own[unrolled + 1 + reductions :]
     schedule.reorder(*outer, *others, h, w, first, *inner)
-    for loop in (*others, h, w):
+    return outer[-1] if outer else None
+
+
+def in_registers(schedule: Schedule, name: str, unrolled: int, reductions: int, intrinsic: str) -> None:
+    """Sums in registers: of an `arranged` block, the loops over sums unrolled, the rest an instruction."""
+    block, own = schedule.get_sblock(name), _own_loops(schedule, name)
+    outer, over = own[:reductions], own[reductions : reductions + unrolled]
+    for loop in over:
         schedule.unroll(loop)
-    init = schedule.decompose_reduction(block, outer[0] if outer else (others[0] if others else h))
+    init = schedule.decompose_reduction(block, (outer or over)[0])
     *around, last = schedule.get_loops(init)
     schedule.vectorize(last)
     for loop in around[len(around) - unrolled :]:
         schedule.unroll(loop)
-    schedule.tensorize(first, intrinsic)
+    schedule.tensorize(own[reductions + unrolled], intrinsic)
+
+
+def _own_loops(schedule: Schedule, name: str) -> list[Loop]:
+    block = schedule.get_sblock(name)
+    return list(schedule.get_loops(block)[-len(schedule.get(block).iter_vars) :])

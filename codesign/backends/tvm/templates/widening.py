@@ -19,7 +19,7 @@ from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.neon import SUMS, WIDTH, across, widening_dot
-from codesign.backends.tvm.templates.tiles import in_registers, tile, tiled
+from codesign.backends.tvm.templates.tiles import arranged, in_registers, tile, tiled
 from codesign.backends.tvm.templates.windows import (
     Windows,
     are_bytes,
@@ -69,6 +69,8 @@ class Widening:
         schedule = Schedule(definition.func)
         whole = task.types[task.output].shape[-1] % SUMS == 0
         tiled(schedule, "total", choice, whole)
+        arranged(schedule, "total", 3, 0)
+        arranged(schedule, "acc", 4, 3)
         in_registers(schedule, "total", 3, 0, across())
         in_registers(schedule, "acc", 4, 3, widening_dot(pairs, "local" if patches else "global"))
         return Definition(schedule.mod["main"], definition.arguments)
