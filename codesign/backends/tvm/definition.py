@@ -73,9 +73,7 @@ class Builder:
         storage = self.task.storage[name]
         return self.view(name, storage.shape, storage.strides, storage.origin)
 
-    def view(
-        self, name: str, shape: Sequence[int], strides: Sequence[int], start: int, dtype: str = ""
-    ) -> te.Tensor:
+    def view(self, name: str, shape: Sequence[int], strides: Sequence[int], start: int, dtype: str = "") -> te.Tensor:
         """A tensor that is read, as any window on its memory: strides and start in elements.
 
         dtype  of the window's elements where it is not that of memory: a vector of them, which strides then count

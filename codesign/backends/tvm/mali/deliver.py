@@ -1,11 +1,11 @@
 """The directory for the board: kernels, constants, what runs in which order, and a host program with its Makefile.
 
-    kernels.cl      the kernels, each once
-    constants.bin   weights and tables, in the layouts that the kernels read
-    network.txt     buffers, steps, inputs and outputs: what the host program reads
-    manifest.json   the same for other programs, with shapes and the user's layers
-    host.c, network.c, host.h, Makefile, README.md
-    golden_inputs.bin, golden_outputs.bin   frames for `make check`, where there are any
+kernels.cl      the kernels, each once
+constants.bin   weights and tables, in the layouts that the kernels read
+network.txt     buffers, steps, inputs and outputs: what the host program reads
+manifest.json   the same for other programs, with shapes and the user's layers
+host.c, network.c, host.h, Makefile, README.md
+golden_inputs.bin, golden_outputs.bin   frames for `make check`, where there are any
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def write(
 
 def frames_bytes(values: Sequence[IntArray], dtypes: Sequence[str]) -> bytes:
     """Frame after frame, port after port: what the host program reads and writes."""
-    rows = [np.asarray(v).astype(dtype).reshape(len(v), -1).view(np.uint8) for v, dtype in zip(values, dtypes, strict=True)]
+    rows = [
+        np.asarray(v).astype(dtype).reshape(len(v), -1).view(np.uint8) for v, dtype in zip(values, dtypes, strict=True)
+    ]
     return np.concatenate(rows, axis=1).tobytes()
 
 
