@@ -13,6 +13,7 @@ from codesign.backends.tvm.definition import Builder, Definition, Expr
 from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
+from codesign.backends.tvm.templates.intrinsics import lane_product, product_lanes
 from codesign.backends.tvm.templates.windows import bordered, raw_bias
 from codesign.errors import InputError
 from codesign.ir.ops import Conv2d
@@ -60,10 +61,16 @@ class Depthwise:
         block = schedule.get_sblock("acc")
         *_, vertical, across, channel, ky, kx = schedule.get_loops(block)
         schedule.reorder(ky, kx, vertical, across, channel)
-        schedule.vectorize(channel)
+        lanes = int(choice["lanes"])
+        instruction = lanes in product_lanes(cpu.extensions(), _operand(task))
+        if not instruction:
+            schedule.vectorize(channel)
         for loop in (ky, kx, vertical, across):
             schedule.unroll(loop)
-        schedule.decompose_reduction(block, ky)
+        init = schedule.decompose_reduction(block, ky)
+        if instruction:
+            schedule.vectorize(schedule.get_loops(init)[-1])
+            schedule.tensorize(channel, lane_product(lanes))
         return Definition(schedule.mod["main"], definition.arguments)
 
 
@@ -76,6 +83,12 @@ def _fits(task: Task) -> bool:
     depthwise = anchor.op.groups == channels == weights.shape[0] and weights.shape[1] * weights.shape[2] <= MOST_TAPS
     small = storage.itemsize == 1 and int(np.abs(weights).max()) < 1 << 15
     return depthwise and channels > 1 and small and bordered(storage, anchor.op)
+
+
+def _operand(task: Task) -> str:
+    anchor = task.anchor
+    assert anchor is not None
+    return task.storage[anchor.inputs[0]].dtype
 
 
 def _sums(builder: Builder, kind: str) -> te.Tensor:
