@@ -85,8 +85,8 @@ def estimate(planned: Plan, found: Choices, target: Target) -> tuple[tuple[Metri
     memory = sum(planned.storage[name].bytes for name in set(planned.buffers.values()))
     metrics = (
         Metric("latency_ns", round(seconds * 1e9), "ns", Basis.MODEL),
-        Metric("fps", 1 / seconds, "1/s", Basis.MODEL),
-        Metric("dram_bytes", memory, "B", Basis.MODEL),
+        Metric("fps", 1 / seconds, "frame/s", Basis.MODEL),
+        Metric("dram_bytes", memory, "byte", Basis.MODEL),
     )
     return metrics, kernels
 

@@ -12,10 +12,12 @@ from codesign.backends.tvm.templates.depthwise import Depthwise
 from codesign.backends.tvm.templates.dot import Dot
 from codesign.backends.tvm.templates.lanes import Lanes
 from codesign.backends.tvm.templates.loops import Loops
+from codesign.backends.tvm.templates.metaschedule import MetaSchedule
 from codesign.backends.tvm.templates.widening import Widening
 from codesign.errors import InputError
 
-TEMPLATES: tuple[Template, ...] = (Lanes(), Dot(), Widening(), Depthwise(), Loops())  # the likely best first
+# The likely best first. The last one offers nothing: its choices come from the records.
+TEMPLATES: tuple[Template, ...] = (Lanes(), Dot(), Widening(), Depthwise(), Loops(), MetaSchedule())
 
 
 def choices(task: Task, cpu: Cpu) -> list[Choice]:

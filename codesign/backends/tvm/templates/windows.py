@@ -79,7 +79,8 @@ def window_weights(task: Task, windows: Windows, group: int) -> IntArray:
     weights = task.consts[anchor.inputs[1]]
     shaped = weights.reshape(len(weights), *windows.taps, windows.width)
     missing = -windows.width % group
-    return np.pad(shaped, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    padded: IntArray = np.pad(shaped, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    return padded
 
 
 def raw_bias(task: Task) -> IntArray:
@@ -88,7 +89,7 @@ def raw_bias(task: Task) -> IntArray:
     assert anchor is not None
     weights = task.consts[anchor.inputs[1]]
     bias = bias_of(task)
-    total = weights.reshape(len(weights), -1).sum(axis=1) * task.storage[anchor.inputs[0]].offset
+    total: IntArray = weights.reshape(len(weights), -1).sum(axis=1) * task.storage[anchor.inputs[0]].offset
     return total if bias is None else total + bias
 
 
