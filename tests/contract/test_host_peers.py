@@ -26,8 +26,8 @@ def _tools() -> None:
             missing(name)
     if not litert_version():
         missing("LiteRT")
-    if shutil.which("g++") is None:
-        missing("a C++ compiler")
+    if shutil.which("gcc") is None:
+        missing("a C compiler")
 
 
 @pytest.mark.parametrize("bits", [8, 4, 2])
