@@ -18,7 +18,7 @@ from codesign.ir.types import IntArray, RealArray
 
 SEARCH_STEPS = 48  # thirds of an interval of 1/32: to the last bit of a double
 NEIGHBOURS = 12  # multipliers above and below the best slope that are tried
-HOPELESS = 4  # multipliers after which half of the rows must have been found
+PATIENCE = 64  # multipliers times rows without an offset after which the search ends, beyond twice the rows
 PLACES = (0.5, 0.25, 0.75, 0.0, 1.0)  # of the offset within its room
 _LARGEST = 2.0**30  # what lies outside the levels must still fit the conversion to int32
 
@@ -135,7 +135,7 @@ def affine(levels: IntArray, lo: IntArray, hi: IntArray, pivot: IntArray | None 
     largest = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64)
     missing = np.arange(len(nearest))
     for tried, distance in enumerate(sorted(range(-NEIGHBOURS, NEIGHBOURS + 1), key=abs)):
-        if tried == HOPELESS and missing.size > len(nearest) // 2:
+        if missing.size * tried > 2 * len(nearest) + PATIENCE:
             return None
         candidate = nearest[missing]
         for _ in range(abs(distance)):
