@@ -112,7 +112,7 @@ def test_it_starts_with_the_untuned_schedules_and_the_first_guesses(
     made.run(Budget(trials=FIRST))
     loops = list(Loops().choices(tasks[0], measurer.cpu))
     assert measurer.asked[:2] == [loops[0], loops[-1]]
-    assert list(templates[0].choices(tasks[0], measurer.cpu))[0] in measurer.asked
+    assert next(iter(templates[0].choices(tasks[0], measurer.cpu))) in measurer.asked
 
 
 def test_trials_are_counted_exactly(tasks: Sequence[Task], target: Target, tmp_path: Path) -> None:

@@ -13,17 +13,14 @@ from codesign.backends.tvm.templates.dot import Dot
 from codesign.backends.tvm.templates.interleaved import Interleaved
 from codesign.backends.tvm.templates.lanes import Lanes
 from codesign.backends.tvm.templates.loops import Loops
+from codesign.backends.tvm.templates.metaschedule import MetaSchedule
 from codesign.backends.tvm.templates.widening import Widening
 from codesign.errors import InputError
 
+# The likely best first. The last one offers nothing: its choices come from the records.
 TEMPLATES: tuple[Template, ...] = (
-    Lanes(),
-    Dot(),
-    Widening(),
-    Interleaved(),
-    Depthwise(),
-    Loops(),
-)  # the likely best first
+    Lanes(), Dot(), Widening(), Interleaved(), Depthwise(), Loops(), MetaSchedule(),
+)  # fmt: skip
 
 
 def choices(task: Task, cpu: Cpu) -> list[Choice]:

@@ -13,7 +13,8 @@ from codesign.backends.tvm.definition import Builder, Definition, Expr
 from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
-from codesign.backends.tvm.templates.windows import bordered, raw_bias
+from codesign.backends.tvm.templates.intrinsics import lane_product, product_lanes
+from codesign.backends.tvm.templates.windows import bordered, input_of, raw_bias
 from codesign.errors import InputError
 from codesign.ir.ops import Conv2d
 from codesign.ir.types import IntArray
@@ -61,10 +62,16 @@ class Depthwise:
         block = schedule.get_sblock("acc")
         vertical, across, channel, *taps = schedule.get_loops(block)[-len(schedule.get(block).iter_vars) :]
         schedule.reorder(vertical, across, *taps, channel)
-        schedule.vectorize(channel)
+        lanes = int(choice["lanes"])
+        instruction = lanes in product_lanes(cpu.extensions(), task.storage[input_of(task)].dtype)
+        if not instruction:
+            schedule.vectorize(channel)
         for loop in (*taps, vertical, across):
             schedule.unroll(loop)
-        schedule.decompose_reduction(block, vertical)
+        init = schedule.decompose_reduction(block, vertical)
+        if instruction:
+            schedule.vectorize(schedule.get_loops(init)[-1])
+            schedule.tensorize(channel, lane_product(lanes))
         return Definition(schedule.mod["main"], definition.arguments)
 
 

@@ -1,8 +1,8 @@
 """Conv2d and Dense by four-byte dot products: VNNI on x86, SDOT on ARM.
 
-The bytes of a window row, KW * C, lie side by side in memory, so the sum runs over kernel rows and groups of four:
-acc[h, w, o] = sum over (kh, j, i < 4) of row[h*s + kh][w*s*C + 4*j + i] * W[o, kh, 4*j + i], the weights behind the
-last byte being zero. No channel is padded, no window copied: a tensor's border holds the padding.
+The bytes of a window row, KW * C, lie side by side in memory, so the sum runs over kernel rows and groups of four bytes:
+acc[h, w, o] = sum over (kh, j, i < 4) of row[h*s + kh][w*s*C + 4*j + i] * W[o, kh, 4*j + i], the weights behind the last
+byte being zero. No channel is padded, no window copied: a tensor's border holds the padding.
 """
 
 from __future__ import annotations
@@ -71,13 +71,8 @@ class Dot:
         return [choice for _, choice in ranked[:64]]
 
     def make(self, task: Task, cpu: Cpu, choice: Choice) -> Definition:
-        windows = windows_of(task)
-        if windows is None or choice.get("lanes") not in lanes_of(cpu.extensions()):
-            raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer and the core")
         lanes, rows, columns, blocks = (int(choice[key]) for key in ("lanes", "rows", "columns", "blocks"))
-        builder = Builder(task, cpu)
-        acc = _sums(builder, windows, lanes)
-        definition = builder.finish(elementwise(builder, pixel(acc, lanes), raw_bias(task)))
+        definition = dot_sums(task, cpu, lanes)
         schedule = Schedule(definition.func)
         whole = task.types[task.output].shape[-1] % lanes == 0
         at = (tiles_of_output if whole else tiles_of_sums)(schedule, rows, columns, blocks, lanes)
@@ -85,8 +80,23 @@ class Dot:
             if schedule.get(block).name_hint.startswith("stage"):  # of the rescaling, for a tile at once
                 schedule.compute_at(block, at, preserve_unit_loops=True)
                 schedule.set_scope(block, 0, "local")
-        _accumulate(schedule, at, quad_dot(lanes, task.storage[input_of(task)].dtype), whole)
+        _accumulate(schedule, at, dot_intrinsic(task, lanes), whole)
         return Definition(schedule.mod["main"], definition.arguments)
+
+
+def dot_sums(task: Task, cpu: Cpu, lanes: int) -> Definition:
+    """The task over sums of groups of four bytes, not scheduled. Raises InputError where core or layer has none."""
+    windows = windows_of(task)
+    if windows is None or lanes not in lanes_of(cpu.extensions()) or not are_bytes(task, cpu):
+        raise InputError.at(task.where, f"dot products of {lanes} lanes", "what fits the layer and the core")
+    builder = Builder(task, cpu)
+    acc = _sums(builder, windows, lanes)
+    return builder.finish(elementwise(builder, pixel(acc, lanes), raw_bias(task)))
+
+
+def dot_intrinsic(task: Task, lanes: int) -> str:
+    """The registered instruction for the innermost two loops of these sums."""
+    return quad_dot(lanes, task.storage[input_of(task)].dtype)
 
 
 def tiles_of_output(schedule: Schedule, rows: int, columns: int, blocks: int, lanes: int) -> object:
@@ -141,7 +151,7 @@ def _sums(builder: Builder, windows: Windows, lanes: int) -> te.Tensor:
 
 
 def _accumulate(schedule: Schedule, at: object, intrinsic: str, moved: bool) -> None:
-    """The sums in registers: loops over accumulators unrolled inside the reduction, the innermost an instruction."""
+    """The sums in registers: every loop over accumulators unrolled inside the reduction, the innermost an instruction."""
     acc = schedule.get_sblock("acc")
     if moved:
         schedule.compute_at(acc, at, preserve_unit_loops=True)

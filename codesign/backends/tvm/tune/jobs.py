@@ -39,6 +39,19 @@ class Built:
     error: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class MetaJob:
+    """One search of MetaSchedule's: `layout` is a choice without a trace; `batch` candidates are measured together."""
+
+    task: Task
+    cpu: Cpu
+    layout: Choice
+    trials: int
+    batch: int
+    population: int
+    seed: int
+
+
 def write_whole(path: Path, data: object) -> None:
     """Pickle `data` into `path`, which is there when it is whole."""
     aside = path.with_suffix(".aside")

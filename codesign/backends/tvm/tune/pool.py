@@ -35,6 +35,7 @@ class Pool:
         for worker in self._all:
             self._free.put(worker)
         self._batches = 0
+        self._closed = False
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -43,11 +44,16 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for worker in self._all:
-            worker.stop()
+        self.close()
         for worker in self._all:
             worker.join()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Have every worker end behind the candidate that it is at."""
+        self._closed = True
+        for worker in self._all:
+            worker.stop()
 
     def folder(self) -> Path:
         """A new empty folder, gone when the pool is."""
@@ -64,6 +70,8 @@ class Pool:
             left = list(job.numbers)
             while left:
                 broken, reason = worker.work(replace(job, numbers=left))
+                if self._closed:
+                    raise ToolError.at("tune-worker", "stopped")
                 left = [n for n in left if not (job.folder / f"{n}.built").exists()]
                 if broken is not None and broken in left:
                     write_whole(job.folder / f"{broken}.built", Built(error=reason))

@@ -8,6 +8,7 @@ itself, the best guess first, decides.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,6 +44,14 @@ def features(choice: Choice) -> list[str]:
     return [f"{name}", *(f"{name} {key}={choice[key]}" for key in sorted(choice) if key != "template")]
 
 
-def distance(a: Choice, b: Choice) -> int:
-    """How many values differ."""
-    return len(set(features(a)) ^ set(features(b))) // 2
+def distance(a: Choice, b: Choice) -> float:
+    """How far two choices are apart: numbers by the logarithm of their ratio, whatever else differs counts as 2."""
+    return sum(_apart(a.get(key), b.get(key)) for key in {*a, *b})
+
+
+def _apart(x: object, y: object) -> float:
+    if x == y:
+        return 0.0
+    if isinstance(x, int) and isinstance(y, int) and min(x, y) >= 0:
+        return abs(math.log2((x + 1) / (y + 1)))
+    return 2.0

@@ -70,7 +70,7 @@ def key_of(task: Task, cpu: Cpu) -> str:
     """The record key of a task on a core."""
     from codesign.backends.tvm.rules import define
 
-    constants = [a for a in define(task).arguments if isinstance(a, np.ndarray)]
+    constants = [a for a in define(task, cpu).arguments if isinstance(a, np.ndarray)]
     kept = [f"{a.dtype}{a.shape}" for a in constants]
     return digest(task.key(), *kept, _weights(task), core_name(cpu), str(KERNELS))
 
