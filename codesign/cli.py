@@ -27,6 +27,7 @@ COMMANDS = {
     "simulate": "a compiled design cycle by cycle, compared with the golden evaluation",
     "report": "the figures of one or more build directories",
     "train": "quantisation-aware training from a recipe",
+    "calibrate": "a board's measurements to the factors of its simulated cycles",
     "doctor": "which tools there are, and how to get those that are missing",
     "demo": "the whole way on real data: train, compile, simulate, one table",
 }

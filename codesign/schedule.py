@@ -213,5 +213,36 @@ class HlsSchedule:
         return cls(io, loops, dict(tables[1]))
 
 
+@dataclass(frozen=True)
+class TvmSchedule:
+    """Everything that the TVM backend chooses.
+
+    kernels  by the tensor that a kernel writes: the template of its schedule and what that leaves open
+    """
+
+    kernels: Mapping[str, Mapping[str, Any]]
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_data` reads it back."""
+        return {"kernels": {name: dict(choice) for name, choice in self.kernels.items()}}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> TvmSchedule:
+        """The schedule of `to_data`. Raises InputError that lists everything of the wrong form."""
+        kernels = data.get("kernels") if isinstance(data, Mapping) else None
+        form = '{"kernels": {"layer": {"template": "dot", "columns": 8, …}, …}}'
+        if not isinstance(kernels, Mapping):
+            raise InputError.at("schedule", "no table of kernels", form)
+        raise_all(
+            InputError,
+            [
+                Diagnostic(f"schedule, kernel of {name}", repr(choice), '{"template": "name", …}')
+                for name, choice in kernels.items()
+                if not isinstance(choice, Mapping) or not isinstance(choice.get("template"), str)
+            ],
+        )
+        return cls({name: dict(choice) for name, choice in kernels.items()})
+
+
 def _positive(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1

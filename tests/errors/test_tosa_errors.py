@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from tosa_files import tosa_tools
 
-from codesign import toolchain
 from codesign.errors import InputError, ToolError, UnsupportedError, UsageError
 from codesign.export.tosa import evaluate_reference, export_tosa, run_reference, write_tosa
 from codesign.export.tosa.operators import rescale, reshape
@@ -135,7 +135,7 @@ def test_all_refusals_at_once(tools: None) -> None:
 
 
 def test_without_tosa_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ToolError) as caught:
         export_tosa(CASES["dense"]())
     assert str(caught.value) == (

@@ -20,7 +20,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     for name, meaning in COMMANDS.items():
-        assert f"  {name:<8}  {meaning}" in text
+        assert f"  {name:<{max(map(len, COMMANDS))}}  {meaning}" in text
 
 
 def test_without_a_command_help_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:

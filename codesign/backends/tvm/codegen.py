@@ -1,7 +1,7 @@
 """From scheduled functions to object code without a run-time: plain C functions over pointers.
 
-A kernel's signature is `void name(int32_t begin, int32_t end, void *argument…)`: it runs the steps begin … end - 1 of its
-outermost loop, so that who calls it decides what runs in parallel.
+A kernel's signature is `void name(int32_t begin, int32_t end, void *argument…)`: it runs the steps begin … end - 1 of
+its outermost loop, so that who calls it decides what runs in parallel.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
             cores = 4          in_order = false   width = 4   window = 128   mispredict_cycles = 11
             line_bytes = 64    l1d_bytes = …   l1d_ways = …   l2_bytes = …   l2_ways = …   l3_bytes = …   l3_ways = …
             l1_cycles = 4      l2_cycles = 9   l3_cycles = 31   dram_ns = 110   dram_bytes_per_s = …
-            prefetch_lines = 12
+            copy_bytes_per_s = …   prefetch_lines = 12
 
 Every figure has its source in the file's table `[sources]`, under the figure's own name.
 """
@@ -55,6 +55,7 @@ class Cpu:
     l3_bytes           0: there is no third level
     dram_ns            from a load that misses in all caches to its use
     dram_bytes_per_s   what one core can read, the rest of the system idle
+    copy_bytes_per_s   what one core can read and write together, copying: twice what a copy's length says
     prefetch_lines     lines that the hardware reads ahead of a stream; 0: none
     """
 
@@ -79,6 +80,7 @@ class Cpu:
     l3_cycles: int
     dram_ns: int
     dram_bytes_per_s: int
+    copy_bytes_per_s: int
     prefetch_lines: int
 
     def dram_cycles(self, clock_hz: float) -> float:

@@ -11,6 +11,7 @@ import tvm_ffi
 from tvm import te, tirx
 from tvm.ir.expr import Var
 
+from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.storage import Storage
 from codesign.backends.tvm.task import Task
 from codesign.ir.types import IntType, TensorType
@@ -54,10 +55,14 @@ def kind_of(value: Expr) -> str:
 
 
 class Builder:
-    """Collects the placeholders of one kernel."""
+    """Collects the placeholders of one kernel.
 
-    def __init__(self, task: Task) -> None:
+    neon  whether expressions may take the form that becomes the fewest Advanced SIMD instructions
+    """
+
+    def __init__(self, task: Task, cpu: Cpu | None = None) -> None:
         self.task = task
+        self.neon = cpu is not None and cpu.arch == "aarch64"
         self._stages = 0
         self._tensors: list[tuple[te.Tensor, Argument, Sequence[int] | None]] = []
 

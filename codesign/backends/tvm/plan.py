@@ -15,13 +15,14 @@ from codesign.passes.rewrite import Edit, rewrite
 
 TAIL_BYTES = 64  # what a kernel may read behind the last element: the widest vector
 ALIGNMENT = 64
+WORD_BYTES = 16  # of the widest word that products read activations in
 
 
 @dataclass(frozen=True)
 class Policy:
     """How a device wants the tensors between kernels.
 
-    operand  the element type that its dot products take activations in: `int8`, `uint8`, or empty where they do not care
+    operand  the element type that its dot products take activations in: `int8`, `uint8`; empty where any will do
     borders  whether convolutions read their padding from memory
     """
 
@@ -72,7 +73,7 @@ def plan(graph: Graph, policy: Policy) -> Plan:
 
 
 def _with_copies(graph: Graph, policy: Policy) -> Graph:
-    """A copy (an identical Transpose) of each input and output that products read in another storage than the user's."""
+    """A copy (an identical Transpose) of inputs and outputs that products read in another storage than the user's."""
     ports = {port.name for port in (*graph.inputs, *graph.outputs)}
     copies: dict[str, str] = {}
 
@@ -109,9 +110,18 @@ def _wanted(graph: Graph, node: Node, policy: Policy) -> Storage:
     result = plain(type_.shape, type_.dtype)
     if policy.operand and type_.dtype.bits <= 8:
         result = replace(result, dtype=policy.operand, offset=_offset(type_.dtype, policy.operand))
+    if policy.operand and _read_width(graph, node) % WORD_BYTES:
+        result = replace(result, tail=TAIL_BYTES // result.itemsize)
     if policy.borders and isinstance(node.op, Conv2d) and any(node.op.padding):
         result = replace(result, border=node.op.padding, border_value=node.op.pad_value)
     return result
+
+
+def _read_width(graph: Graph, node: Node) -> int:
+    """Elements of a window's row that lie side by side: products read them in whole words."""
+    channels = graph.type(node.inputs[0]).channels
+    kernel = graph.consts[node.inputs[1]].value.shape[2] if isinstance(node.op, Conv2d) else 1
+    return int(kernel) * channels
 
 
 def _offset(dtype: IntType, operand: str) -> int:
@@ -154,7 +164,7 @@ def _largest(borders: Sequence[Padding]) -> Padding:
 def _arena(
     graph: Graph, tasks: Sequence[Task], storage: Mapping[str, Storage], buffers: Mapping[str, str]
 ) -> tuple[dict[str, int], int]:
-    """Offsets of the tensors between kernels: the largest first, each at the lowest place that is free while it lives."""
+    """Offsets of the tensors between kernels: the largest first, each at the lowest place free while it lives."""
     ports = {port.name for port in (*graph.inputs, *graph.outputs)} | {task.target for task in tasks if task.target}
     lives: dict[str, tuple[int, int]] = {}
     for i, task in enumerate(tasks):

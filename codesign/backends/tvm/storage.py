@@ -71,7 +71,8 @@ class Storage:
         whole = np.full(self.physical, self.border_value, dtype=np.int64)
         self._inside(whole)[...] = values
         flat = np.concatenate([(whole - self.offset).reshape(-1), np.zeros(self.tail, dtype=np.int64)])
-        return flat.astype(self.dtype)
+        elements: np.ndarray[Any, Any] = flat.astype(self.dtype)
+        return elements
 
     def load(self, flat: np.ndarray[Any, Any]) -> IntArray:
         """The frame that `flat`, as `store` makes it, holds."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
+from codesign.backends.tvm.pairs import patterns
 from codesign.backends.tvm.storage import Storage
 from codesign.ir.graph import Graph, Node
 from codesign.ir.ops import Add, ArgMax, Conv2d, Dense, Lookup, Mul, Requant, Reshape, Softmax, Threshold
@@ -14,7 +15,7 @@ from codesign.ir.types import IntArray, TensorType
 ELEMENTWISE = (Requant, Threshold, Lookup, Add, Mul)
 ALONE = (Softmax, ArgMax)  # kernels of several loops: nothing is computed in their last one
 MOST_NODES = 16
-MOST_REQUANTS = 4  # an exact one may repeat its operand three times
+MOST_REQUANTS = 8  # an exact one may repeat its operand three times
 
 
 @dataclass(frozen=True)
@@ -79,34 +80,62 @@ def fuse(graph: Graph) -> list[Task]:
     A Reshape is no task but another name of its input, unless it is an output of the graph, which has its own memory.
     """
     outputs = {port.name for port in graph.outputs}
+    consts = {name: const.value for name, const in graph.consts.items()}
+    sums = patterns(graph.nodes, graph.types(), consts, outputs)
+    inside = {node.name for one in sums for node in one.nodes}  # each is one step of a kernel
+    whole = {one.result: one for one in sums}
     group: dict[str, list[Node]] = {}  # by the group's output
     for node in graph.nodes:
-        if isinstance(node.op, Reshape) and node.name not in outputs:
+        if (isinstance(node.op, Reshape) and node.name not in outputs) or node.name in inside - whole.keys():
             continue
-        members = [node]
+        members, reads = [node], tuple(graph.data_inputs(node))
+        if node.name in whole:
+            members, reads = whole[node.name].nodes, (whole[node.name].a, whole[node.name].b)
         if isinstance(node.op, ELEMENTWISE):
-            for name in dict.fromkeys(graph.data_inputs(node)):
-                if _joins(graph, group.get(name), members, name):
+            for name in dict.fromkeys(reads):
+                if _joins(graph, group.get(name), members, name, inside):
                     members = [*group.pop(name), *members]
+                elif name in group:
+                    members = [*_taken_over(graph, group, members, name, inside), *members]
         group[node.name] = members
     order = {node.name: i for i, node in enumerate(graph.nodes)}
     tasks = [sorted(members, key=lambda n: order[n.name]) for members in group.values()]
     return [_task(graph, nodes) for nodes in sorted(tasks, key=lambda nodes: order[nodes[-1].name])]
 
 
-def _joins(graph: Graph, group: list[Node] | None, members: list[Node], name: str) -> bool:
+def _joins(graph: Graph, group: list[Node] | None, members: list[Node], name: str, simple: Container[str]) -> bool:
     """Whether the group that computes `name` can be one kernel with `members`, which use it."""
     if group is None or len(group) + len(members) > MOST_NODES:
         return False
     if any(port.name == name for port in graph.outputs) or len(graph.users(name)) != 1:
         return False
-    if sum(isinstance(node.op, Requant) for node in (*group, *members)) > MOST_REQUANTS:
+    if sum(isinstance(n.op, Requant) and n.name not in simple for n in (*group, *members)) > MOST_REQUANTS:
         return False
     anchors = [node for node in (*group, *members) if not isinstance(node.op, ELEMENTWISE)]
     if any(isinstance(node.op, ALONE) for node in anchors) or len(anchors) > 1:
         return False
     # An anchor may have another shape than its input, elementwise nodes may not.
     return graph.type(name).shape == graph.type(members[-1].name).shape
+
+
+def _taken_over(
+    graph: Graph, group: dict[str, list[Node]], members: list[Node], name: str, simple: Container[str]
+) -> list[Node]:
+    """The last nodes of the group of `name` that rather belong to `members`: they widen what goes through memory."""
+    path, node = [name], graph.node(name)
+    while isinstance(node.op, ELEMENTWISE) and node.name not in simple and len(graph.data_inputs(node)) == 1:
+        (source,) = graph.data_inputs(node)
+        if source not in {n.name for n in group[name]} or len(graph.users(source)) != 1:
+            break
+        path.append(source)
+        node = graph.node(source)
+    narrowest = min(range(len(path)), key=lambda i: graph.type(path[i]).dtype.bits)
+    moved = [n for n in group[name] if n.name in path[:narrowest]]
+    if not moved or not _joins(graph, moved, members, name, simple):
+        return []
+    kept = [n for n in group.pop(name) if n not in moved]
+    group[path[narrowest]] = kept
+    return moved
 
 
 def _task(graph: Graph, nodes: list[Node]) -> Task:

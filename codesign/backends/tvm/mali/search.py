@@ -106,8 +106,8 @@ def estimate(planned: Plan, found: Choices, target: Target) -> tuple[tuple[Metri
     memory += sum(template_of(t, found[t.output]).work(t, found[t.output]).kernel_bytes for t in planned.tasks)
     metrics = (
         Metric("latency_ns", round(seconds * 1e9), "ns", Basis.MODEL),
-        Metric("fps", 1 / seconds, "1/s", Basis.MODEL),
-        Metric("dram_bytes", memory, "B", Basis.MODEL),
+        Metric("fps", 1 / seconds, "frame/s", Basis.MODEL),
+        Metric("dram_bytes", memory, "byte", Basis.MODEL),
     )
     return metrics, kernels
 

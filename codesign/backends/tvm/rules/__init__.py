@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.definition import Builder, Definition
 from codesign.backends.tvm.rules.classify import classified
 from codesign.backends.tvm.rules.elementwise import elementwise
@@ -12,9 +13,9 @@ from codesign.backends.tvm.task import Task
 from codesign.ir.ops import ArgMax, AvgPool2d, Conv2d, Dense, MaxPool2d, Softmax
 
 
-def define(task: Task) -> Definition:
+def define(task: Task, cpu: Cpu | None = None) -> Definition:
     """The task straight from the definitions of its operators: what every template falls back to."""
-    builder = Builder(task)
+    builder = Builder(task, cpu)
     match task.anchor.op if task.anchor is not None else None:
         case None:
             value = elementwise(builder)

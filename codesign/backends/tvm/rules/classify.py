@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tvm import te, tirx
@@ -49,7 +49,8 @@ def _argmax(builder: Builder) -> Value:
 def _softmax(builder: Builder) -> Value:
     """Softmax.evaluate, its exponentials from a table: they depend on the difference to the largest x alone."""
     anchor = builder.task.anchor
-    assert anchor is not None and isinstance(anchor.op, Softmax)
+    assert anchor is not None
+    assert isinstance(anchor.op, Softmax)
     op, name = anchor.op, anchor.inputs[0]
     x, largest = _largest(builder, name)
     type_ = builder.task.types[name]
@@ -67,20 +68,23 @@ def _softmax(builder: Builder) -> Value:
 
     rows = (*type_.shape[:-1], 1)
     total = te.compute(rows, lambda *i: te.sum(terms(below(i[:-1], k)), axis=k), "total")
-    # The leading zeros of the sum, 1 to 2^31 - 1: one for each power of two that it stays below.
-    headroom = te.compute(
-        rows, lambda *i: sum(((total(*i) < integer(1 << b, "int32")).astype("int32") for b in range(31)), start=integer(1, "int32")), "headroom"
-    )  # fmt: skip
-    scale = _one_over(rows, lambda *i: total(*i).astype("int64") << headroom(*i).astype("int64"))
 
-    def value(index: tuple[Expr, ...]) -> Expr:
+    # The leading zeros of the sum, 1 to 2^31 - 1: one for each power of two that it stays below.
+    def zeros(*place: Expr) -> Expr:
+        below = [(total(*place) < integer(1 << bit, "int32")).astype("int32") for bit in range(31)]
+        return sum(below, start=integer(1, "int32")).astype("int64")
+
+    headroom = te.compute(rows, zeros, "headroom")
+    # Read from memory, as 64 bits: of a shift whose amount it can bound, TVM's analysis takes the largest for granted.
+    exponents = te.compute(rows, lambda *i: integer(SUM_BITS + 31 - op.out.bits, "int64") - headroom(*i), "exponent")
+    scale = _one_over(rows, lambda *i: total(*i).astype("int64") << headroom(*i))
+
+    def value(index: Sequence[Expr]) -> Expr:
         *place, c = index
         at = (*place, zero)
         e = exps(below(tuple(place), c)).astype("int64")
         product = _high_mul(e, scale(*at))
-        exponent = (integer(SUM_BITS + 31 - op.out.bits, "int32") - headroom(*at)).astype("int64")
-        exponent = tirx.max(exponent, integer(0, "int64"))  # it is: TVM bounds x >> n wrongly where n might be below 0
-        y = _divide_by_pot(product, exponent) + integer(op.out.lo, "int64")
+        y = _divide_by_pot(product, exponents(*at)) + integer(op.out.lo, "int64")
         limited = tirx.min(tirx.max(y, integer(op.out.lo, "int64")), integer(op.out.hi, "int64"))
         return limited.astype(word(op.out))
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from tvm import tirx
 
-from codesign.backends.tvm.definition import Builder, Expr, Value, integer, kind_of, word
-from codesign.backends.tvm.requant import Affine, Form, HighMul, Levels, Narrow, Wide, cheapest
+from codesign.backends.tvm.definition import Builder, Expr, Value, integer, word
+from codesign.backends.tvm.pairs import PairSum, Pattern, patterns
+from codesign.backends.tvm.requant import cheapest
+from codesign.backends.tvm.rules.rescale import channel, repeats_operand, rescaled, summed
+from codesign.backends.tvm.task import Task
 from codesign.ir.graph import Node
-from codesign.ir.ops import Add, Lookup, Mul, Requant, Rounding, Threshold
-from codesign.ir.types import IntArray, IntType, TensorType
+from codesign.ir.ops import Add, Lookup, Mul, Requant, Threshold
+from codesign.ir.types import IntArray, TensorType
 
 
 def elementwise(builder: Builder, anchor: Value | None = None, bias: IntArray | None = None) -> Value:
@@ -19,74 +22,91 @@ def elementwise(builder: Builder, anchor: Value | None = None, bias: IntArray | 
 
     bias  (C), still to be added to what `anchor` gives: it is, or the rescaling behind takes it in
     """
-    task = builder.task
-    values: dict[str, Value] = {}
-    pending: dict[str, IntArray] = {}
-    repeats: set[str] = set()  # what is computed by an expression that holds its operand several times
-    for node in task.nodes:
-        if node is task.anchor:
+    if not builder.task.nodes:
+        return builder.read(builder.task.inputs[0])
+    return _Expressions(builder, anchor, bias).value(builder.task.output)
+
+
+class _Expressions:
+    """The values of a task by name, made when they are asked for: what a fused form skips is never computed."""
+
+    def __init__(self, builder: Builder, anchor: Value | None, bias: IntArray | None) -> None:
+        self.builder, self.task = builder, builder.task
+        self.nodes = {node.name: node for node in builder.task.nodes}
+        self.values: dict[str, Value] = {}
+        self.bias: dict[str, IntArray] = {}  # what is still to be added
+        self.sums = _exact_sums(self.task)
+        self.repeats: set[str] = set()  # what is computed by an expression that holds its operand several times
+        if self.task.anchor is not None:
             assert anchor is not None
-            values[node.name] = anchor
-            if bias is not None:
-                pending[node.name] = bias
-            continue
-        args = []
-        for name in node.inputs:
-            if name in task.consts:
-                continue
-            if name not in values:
-                values[name] = builder.read(name)
-            args.append(name)
-        values[node.name] = _apply(builder, node, args, values, pending, repeats)
-    if not task.nodes:
-        return builder.read(task.inputs[0])
-    return _added(builder, task.output, values, pending)
+            self.values[self.task.anchor.name] = anchor
+            if bias is not None and bias.any():
+                self.bias[self.task.anchor.name] = bias
 
+    def value(self, name: str) -> Value:
+        """The integers of `name`."""
+        value = self.raw(name)
+        if name not in self.bias:
+            return value
+        table = self.builder.constant("bias", self.bias[name].astype(word(self.task.types[name].dtype)))
+        return lambda index: value(index) + table(channel(table, index))
 
-def _added(builder: Builder, name: str, values: Mapping[str, Value], pending: dict[str, IntArray]) -> Value:
-    """The value of `name` with its bias, where that is still to be added."""
-    bias = pending.get(name)
-    if bias is None or not bias.any():
-        return values[name]
-    kind, value = word(builder.task.types[name].dtype), values[name]
-    table = builder.constant("bias", bias.astype(kind))
-    return lambda index: value(index) + table(_channel(table, index))
+    def raw(self, name: str) -> Value:
+        """The integers of `name`, without the bias that is still to be added."""
+        if name not in self.values:
+            node = self.nodes.get(name)
+            self.values[name] = self.builder.read(name) if node is None else self._apply(node)
+        return self.values[name]
 
+    def _apply(self, node: Node) -> Value:
+        task = self.task
+        args = [name for name in node.inputs if name not in task.consts]
+        op, kind = node.op, word(task.types[node.name].dtype)
+        if node.name in self.sums:
+            pattern, form = self.sums[node.name]
+            if not self.repeats.isdisjoint((pattern.a, pattern.b)):
+                self.repeats.add(node.name)
+            return summed(form, self.value(pattern.a), self.value(pattern.b), task.types[node.name].dtype)
+        if isinstance(op, Requant | Threshold):
+            return self._rescaled(node, op, args[0])
+        taken = [self.value(name) for name in args]
+        if not self.repeats.isdisjoint(args):
+            self.repeats.add(node.name)
+        match op:
+            case Add():
+                a, b = taken
+                return lambda index: a(index).astype(kind) + b(index).astype(kind)
+            case Mul():
+                a, b = taken
+                return lambda index: a(index).astype(kind) * b(index).astype(kind)
+            case Lookup():
+                values = next(task.consts[name] for name in node.inputs if name in task.consts)
+                return _lookup(self.builder, op, taken[0], task.types[args[0]], values)
+        raise AssertionError(f"{op} is not elementwise")
 
-def _apply(
-    builder: Builder, node: Node, args: Sequence[str], values: Mapping[str, Value], pending: dict[str, IntArray],
-    repeats: set[str],
-) -> Value:  # fmt: skip
-    task = builder.task
-    types = [task.types[name] for name in args]
-    constants = [task.consts[name] for name in node.inputs if name in task.consts]
-    op = node.op
-    if isinstance(op, Requant | Threshold):
-        (name,) = args
+    def _rescaled(self, node: Node, op: Requant | Threshold, name: str) -> Value:
+        type_ = self.task.types[name]
+        constants = [self.task.consts[other] for other in node.inputs if other in self.task.consts]
+        value = self.raw(name)
         try:
-            form, value = cheapest(op, types[0].dtype, constants, pending.get(name)), values[name]
+            form = cheapest(op, type_.dtype, constants, self.bias.get(name), self.builder.neon)
         except ValueError:
-            form, value = cheapest(op, types[0].dtype, constants), _added(builder, name, values, pending)
-        several = isinstance(form, Narrow | Wide) or isinstance(form, Levels) and form.levels.shape[1] > 1
-        if several and name in repeats:
-            value = builder.stage(value, types[0])
-        if several:
-            repeats.add(node.name)
-        return rescaled(builder, form, value, op.out)
-    if not repeats.isdisjoint(args):
-        repeats.add(node.name)
-    taken = [_added(builder, name, values, pending) for name in args]
-    kind = word(task.types[node.name].dtype)
-    match op:
-        case Add():
-            a, b = taken if len(taken) == 2 else (taken[0], taken[0])
-            return lambda index: a(index).astype(kind) + b(index).astype(kind)
-        case Mul():
-            a, b = taken if len(taken) == 2 else (taken[0], taken[0])
-            return lambda index: a(index).astype(kind) * b(index).astype(kind)
-        case Lookup():
-            return _lookup(builder, op, taken[0], types[0], constants[0])
-    raise AssertionError(f"{op} is not elementwise")
+            form, value = cheapest(op, type_.dtype, constants, None, self.builder.neon), self.value(name)
+        if repeats_operand(form):
+            if name in self.repeats:
+                value = self.builder.stage(value, type_)
+            self.repeats.add(node.name)
+        return rescaled(self.builder, form, value, op.out)
+
+
+def _exact_sums(task: Task) -> dict[str, tuple[Pattern, PairSum]]:
+    """By their result: the sums of two narrow values, with rescalings around them, that two multiply-adds compute."""
+    found = {}
+    for pattern in patterns(task.nodes, task.types, task.consts, (task.output,)):
+        form = pattern.form(task.types, task.consts)
+        if form is not None:
+            found[pattern.result] = pattern, form
+    return found
 
 
 def _lookup(builder: Builder, op: Lookup, x: Value, type_: TensorType, values: IntArray) -> Value:
@@ -98,93 +118,5 @@ def _lookup(builder: Builder, op: Lookup, x: Value, type_: TensorType, values: I
         if step > 1:
             position = tirx.shift_right(position, integer(1, kind))
         return table(index[-1] if values.shape[0] > 1 else integer(0, "int32"), position).astype(word(op.out))
-
-    return value
-
-
-def _channel(table: object, index: Sequence[Expr]) -> Expr:
-    return index[-1] if int(table.shape[0]) > 1 else integer(0, "int32")  # type: ignore[attr-defined]
-
-
-def rescaled(builder: Builder, form: Form, x: Value, out: IntType) -> Value:
-    """`form` applied to x."""
-    match form:
-        case Levels(levels):
-            return _levels(builder, levels, x, out)
-        case Affine(multiplier, offset):
-            m, b = builder.constant("multiplier", multiplier), builder.constant("offset", offset)
-
-            def index_of(index: Sequence[Expr]) -> Expr:
-                c = _channel(m, index)
-                return (x(index).astype("float32") * m(c) + b(c)).astype("int32")
-
-            return _limited(index_of, out)
-        case HighMul(multiplier, offset, right, left):
-            m, b = builder.constant("multiplier", multiplier), builder.constant("offset", offset)
-            r = builder.constant("right", right)
-
-            def index_of(index: Sequence[Expr]) -> Expr:
-                c = _channel(m, index)
-                wide = (x(index) << integer(left, "int32")).astype("int64") * m(c).astype("int64")
-                return tirx.shift_right((wide >> integer(32, "int64")).astype("int32") + b(c), r(c))
-
-            return _limited(index_of, out)
-        case Narrow(op, multiplier, shift) | Wide(op, multiplier, shift):
-            kind = "int32" if isinstance(form, Narrow) else "int64"
-            return _defined(builder, op, multiplier.astype(kind), shift.astype(kind), x, kind)
-
-
-def _limited(index_of: Value, out: IntType) -> Value:
-    top = out.count - 1
-
-    def value(index: Sequence[Expr]) -> Expr:
-        limited = tirx.min(tirx.max(index_of(index), integer(0, "int32")), integer(top, "int32"))
-        return limited + integer(out.lo, "int32")
-
-    return value
-
-
-def _levels(builder: Builder, levels: IntArray, x: Value, out: IntType) -> Value:
-    # In 64 bits where a level is beyond the last value of 32 (never reached), or x is.
-    kind = "int32" if -(1 << 31) <= levels.min() and levels.max() < 1 << 31 else "int64"
-    table = builder.constant("levels", np.ascontiguousarray(levels.T).astype(kind))
-    count = levels.shape[1]
-
-    def value(index: Sequence[Expr]) -> Expr:
-        c, q = (index[-1] if levels.shape[0] > 1 else integer(0, "int32")), x(index)
-        total = integer(out.lo, "int32")
-        for k in range(count):
-            level = table(integer(k, "int32"), c)
-            common = "int32" if kind_of(q) == kind == "int32" else "int64"
-            reached = (q.astype(common) >= level.astype(common)).astype("int32")
-            total = total + (reached * integer(out.step, "int32") if out.step > 1 else reached)
-        return total
-
-    return value
-
-
-def _defined(builder: Builder, op: Requant, multiplier: IntArray, shift: IntArray, x: Value, kind: str) -> Value:
-    """Requant by its definition (see `round_shift`), in words of `kind`."""
-    m, s = builder.constant("multiplier", multiplier), builder.constant("shift", shift)
-    zero, one = integer(0, kind), integer(1, kind)
-
-    def value(index: Sequence[Expr]) -> Expr:
-        product = x(index).astype(kind) * m(_channel(m, index))
-        amount = s(_channel(s, index))
-        quotient = product >> amount
-        rest = product & ((one << amount) - one)
-        half = tirx.shift_right(one << amount, one)
-        if op.rounding is Rounding.HALF_EVEN:
-            up = tirx.Select(rest + (quotient & one) > half, one, zero)
-            y = quotient + tirx.Select(amount > zero, up, zero)
-        else:
-            total = rest + half
-            if op.rounding is Rounding.TFLITE_DOUBLE and kind == "int64":
-                nudge = tirx.Select(product >= zero, integer(1 << 30, kind), integer(-(1 << 30), kind))
-                total = total + tirx.Select(amount > integer(31, kind), nudge, zero)
-            y = quotient + (total >> amount)
-        lo, hi = (integer(end - op.zero_point, kind) for end in (op.out.lo, op.out.hi))
-        limited = tirx.min(tirx.max(y, lo), hi) + integer(op.zero_point, kind)
-        return limited.astype(word(op.out))
 
     return value

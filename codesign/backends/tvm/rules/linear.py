@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm import te, tirx
 
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, kind_of, word
@@ -19,7 +21,8 @@ def linear(builder: Builder) -> tuple[Value, IntArray | None]:
     """The anchor's sums, and the bias (O) that is still to be added to them."""
     task = builder.task
     anchor = task.anchor
-    assert anchor is not None and isinstance(anchor.op, Conv2d | Dense)
+    assert anchor is not None
+    assert isinstance(anchor.op, Conv2d | Dense)
     total = _dense(builder) if isinstance(anchor.op, Dense) else _conv(builder, anchor.op)
     return total, bias_of(task)
 
@@ -44,7 +47,7 @@ def sum_word(task: Task) -> str:
     return "int64" if "int64" in (word(plain), word(task.types[anchor.name].dtype)) else "int32"
 
 
-def stored_weights(weights: IntArray) -> np.ndarray[tuple[int, ...], np.dtype[np.signedinteger]]:
+def stored_weights(weights: IntArray) -> NDArray[np.integer[Any]]:
     """The weights in the narrowest type of NumPy's."""
     return weights.astype(element(IntType.smallest(int(weights.min()), int(weights.max()))))
 

@@ -16,7 +16,8 @@ def pool(builder: Builder) -> Value:
     """The anchor's windows."""
     task = builder.task
     anchor = task.anchor
-    assert anchor is not None and isinstance(anchor.op, MaxPool2d | AvgPool2d)
+    assert anchor is not None
+    assert isinstance(anchor.op, MaxPool2d | AvgPool2d)
     op, name, out = anchor.op, anchor.inputs[0], task.types[anchor.name]
     dtype = task.types[name].dtype
     axes = [te.reduce_axis((0, n), label) for n, label in zip(op.kernel, ("kh", "kw"), strict=True)]

@@ -27,9 +27,9 @@ def moved(builder: Builder) -> Value:
             x = builder.read(anchor.inputs[0])
             table = builder.constant("indices", np.array(indices, dtype=np.int32))
             return lambda index: x((*index[:axis], table(index[axis]), *index[axis + 1 :]))
-        case Reshape():
+        case Reshape(target):
             x, shape = builder.read(anchor.inputs[0]), task.types[anchor.inputs[0]].shape
-            return lambda index: x(_unravel(_ravel(index, anchor.op.shape), shape))
+            return lambda index: x(_unravel(_ravel(index, target), shape))
         case Concat():
             return _concat(builder, anchor.inputs)
     raise AssertionError(f"{anchor.op} moves nothing")
@@ -39,7 +39,7 @@ def _concat(builder: Builder, names: tuple[str, ...]) -> Value:
     parts = {name: builder.read(name) for name in dict.fromkeys(names)}
     widths = [builder.task.types[name].channels for name in names]
 
-    def value(index: tuple[Expr, ...]) -> Expr:
+    def value(index: Sequence[Expr]) -> Expr:
         *place, c = index
         start = sum(widths[:-1])
         result = parts[names[-1]]((*place, c - start))

@@ -31,7 +31,7 @@ class Loops:
         return [{"template": self.name, "lanes": n} for n in (*lanes, 1)]
 
     def make(self, task: Task, cpu: Cpu, choice: Choice) -> Definition:
-        definition = define(task)
+        definition = define(task, cpu)
         schedule = Schedule(definition.func)
         out = schedule.get_sblock("out")
         loops = schedule.get_loops(out)

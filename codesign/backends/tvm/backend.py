@@ -1,0 +1,96 @@
+"""The TVM backend: exact integer kernels for ARM and x86 cores, as C libraries that need no run-time.
+
+A Mali GPU is a target of the same backend; what differs is in the package mali.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
+from codesign.errors import Diagnostic, InputError, MismatchError, UsageError, raise_all
+from codesign.ir.graph import Graph, Node
+from codesign.ir.types import IntArray
+from codesign.report import Comparison, Report
+from codesign.schedule import TvmSchedule
+from codesign.target import Target
+from codesign.toolchain import CHECKSUMS
+
+FIGURES = "figures.json"
+"""In the artifact: the target, and what `estimate` said."""
+
+
+class TvmBackend:
+    """Implements `codesign.backends.base.Backend` with `TvmSchedule`. TVM is imported when a method needs it."""
+
+    name = "tvm"
+
+    def check(self, node: Node, graph: Graph, target: Target) -> Verdict:
+        """Every operator has kernels: a processor is what all other targets fall back to."""
+        return Verdict(True)
+
+    def schedule(
+        self, graph: Graph, target: Target, objective: Objective | None, requirements: Sequence[Requirement],
+        progress: Progress,
+    ) -> TvmSchedule:  # fmt: skip
+        """The best schedules on record (see `codesign tune`), a template's first guess where there is none."""
+        return TvmSchedule(_module(target).recorded_choices(graph, target, progress))
+
+    def schedule_data(self, schedule: TvmSchedule) -> dict[str, Any]:
+        return schedule.to_data()
+
+    def read_schedule(self, data: Mapping[str, Any], graph: Graph) -> TvmSchedule:
+        """A schedule from plain data. Raises InputError that lists everything of the wrong form."""
+        return TvmSchedule.from_data(data)
+
+    def estimate(self, graph: Graph, schedule: TvmSchedule, target: Target) -> Report:
+        """Simulated cycles, with the basis MODEL; on the machine itself, measured times."""
+        made = _module(target).product(graph, schedule, target)
+        return Report(target.name, made.metrics, schedule=schedule.to_data(), notes=made.notes)
+
+    def build(
+        self, graph: Graph, schedule: TvmSchedule, target: Target, out: Path, progress: Progress = ignore_progress
+    ) -> Report:
+        """Write the deliverable into `out`, execute it, and compare. Raises MismatchError where a bit differs."""
+        from codesign.build import compare, example_feeds
+
+        made = _module(target).product(graph, schedule, target)
+        shutil.copytree(made.directory, out, ignore=shutil.ignore_patterns(CHECKSUMS), dirs_exist_ok=True)
+        feeds = example_feeds(graph)
+        outputs = _module(target).execute(out, graph, feeds, target, progress, every=True)
+        found: Comparison = compare(graph.evaluate(*feeds), outputs, "golden")
+        if found.mismatches:
+            text = f"{found.mismatches} elements differ from the golden evaluation"
+            raise MismatchError.at("outputs", text, "every bit equal", "report it")
+        return Report(target.name, (), verification=found)
+
+    def run(
+        self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
+    ) -> Run:
+        """The deliverable itself, where it runs: on this machine, in an emulator, on a board. No cycles."""
+        from codesign.builddir import read_json
+        from codesign.target import target_from_data
+
+        asked = {"--stall": options.stall, "--trace": options.trace}
+        found = [Diagnostic(name, "not for this build", "a streaming design") for name, value in asked.items() if value]
+        raise_all(UsageError, found)
+        data = read_json(directory / FIGURES)
+        target = target_from_data(data["target"], data["data"])
+        outputs = _module(target).execute(directory, graph, feeds, target, progress)
+        return Run(outputs, Report("", ()), {})
+
+
+def _module(target: Target) -> Any:
+    """What builds for the target, with the same three functions: processor.py, or mali/product.py."""
+    if target.cpu is not None:
+        from codesign.backends.tvm import processor
+
+        return processor
+    if target.gpu is not None:
+        from codesign.backends.tvm.mali import product
+
+        return product
+    raise InputError.at(f"target {target.name}", "neither a table cpu nor a table gpu", "as targets/*.toml have them")

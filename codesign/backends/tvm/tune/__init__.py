@@ -1,0 +1,11 @@
+"""Auto-scheduling: kernels that are tried out, bit-exact or rejected, the best of them kept for every network.
+
+golden.py        what a task must compute, and its inputs and outputs as they lie in memory
+jobs.py          what is compiled, and what became of it
+worker.py        the process that candidates are compiled in; pool.py: several of them, started again when one crashes
+measure.py       a batch of candidates: compiled, compared on every bit, timed or simulated
+store.py         what was tried, one line of JSON each, found again by what determines a kernel
+ranking.py       which choice is likely to be fast, learned from those that were measured
+search.py        all tasks of a network within a budget
+metaschedule.py  TVM's own search, in a process of its own, for what is left of the budget
+"""
