@@ -22,7 +22,8 @@ from codesign.backends.tvm.sim import calibrate
 from codesign.backends.tvm.sim.model import FunctionCost, simulate
 from codesign.backends.tvm.templates import TEMPLATES
 from codesign.backends.tvm.templates.base import Choice
-from codesign.backends.tvm.tune.search import Budget, Search, State, Tuned, recorded
+from codesign.backends.tvm.tune.budget import Budget, State, Tuned
+from codesign.backends.tvm.tune.search import Search, recorded
 from codesign.backends.tvm.tune.store import Store
 from codesign.errors import Diagnostic, InputError, raise_all
 from codesign.ir.graph import Graph
