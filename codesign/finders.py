@@ -54,7 +54,7 @@ def _fst() -> Tool:
 
 
 def _opencl() -> Tool:
-    """OpenCL's headers and a platform to run on; there is no program, so `command` is that of a C compiler ($CC, cc)."""
+    """OpenCL's headers and a platform to run on; there is no program, so `command` is a C compiler's ($CC, cc)."""
     needed_for = "running Mali kernels"
     install = "apt install gcc pocl-opencl-icd ocl-icd-opencl-dev opencl-headers"
     wanted = shlex.split(os.environ.get("CC", ""))

@@ -4,7 +4,7 @@
 
 Published: https://github.com/Tencent/ncnn/blob/master/benchmark/README.md, `mobilenet_int8` and `resnet50_int8`, one
 thread, on Raspberry Pi 3B+ (1.4 GHz), 4B (1.8 GHz) and 5 (2.4 GHz). The library is the release of January 2024, about
-as old as the table. Nothing is fitted: the errors are those of the uncalibrated model (docs/guide/cpu-simulation.md).
+as old as the table. No figure is fitted: the errors are those of the uncalibrated model (docs/guide/cpu-simulation.md).
 """
 
 from __future__ import annotations

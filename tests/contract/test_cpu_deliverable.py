@@ -20,6 +20,8 @@ from codesign.testing.graphs import graphs
 
 __all__ = ["split_all"]
 
+KERNELS = Path(__file__).parent.parent / "kernels"
+
 RESIDUAL = "residual"  # two convolutions with borders, one of an input: constants, arena, input and output addresses
 IN_QEMU = {
     "cortex-a53": ("residual", "conv_padded_strided", "avg_pool_mean", "softmax"),
@@ -153,6 +155,22 @@ def test_times_of_every_layer(host: Made) -> None:
     assert [layer.name for layer in times.layers] == ["conv2d1.input", "conv2d1"]
     assert 0 < times.least_ns <= times.median_ns
     assert all(0 < layer.least_ns <= layer.median_ns for layer in times.layers)
+
+
+def test_the_stack_of_an_inference(host: Made, arm: Made) -> None:
+    """The driver's own: sixteen pointers and some registers; kernels this small add little."""
+    for command in ([host.program], ["qemu-aarch64", "-cpu", "cortex-a53", arm.program]):
+        word, used = said(*command, "--stack").split()
+        assert word == "stack"
+        assert 16 * 8 < int(used) < 16384
+
+
+def test_stack_is_measured(host: Made, tmp_path: Path) -> None:
+    source = host.directory / "src"
+    said("gcc", "-O2", f"-I{source}", KERNELS / "stack.c", source / "stack.c", "-pthread", "-o", "stack", cwd=tmp_path)
+    much, little = map(int, said(tmp_path / "stack").split())
+    assert 100_000 <= much < 101_000
+    assert little < 200
 
 
 def test_the_description_names_layers_and_kernels(host: Made) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from cpu_deliverables import HOST, Made, deliver, kernels_of
 
-from codesign.backends.tvm.deliver import run, runners
+from codesign.backends.tvm.deliver import run, runners, write
 from codesign.backends.tvm.deliver.program import Kernel, program_of
 from codesign.backends.tvm.deliver.run import execute, measure, read_description
 from codesign.backends.tvm.deliver.write import write_deliverable
@@ -23,6 +23,7 @@ from codesign.ir.ops import Concat
 from codesign.target import load_target
 from codesign.testing.build import GraphBuilder
 from codesign.testing.cases import CASES, U4
+from codesign.toolchain import Tool
 
 STUBS = Path(__file__).parent.parent / "kernels"
 
@@ -185,6 +186,28 @@ def test_no_times_from_an_emulator(arm: Made, monkeypatch: pytest.MonkeyPatch) -
     assert str(caught.value) == (
         "QEMU's cortex-a53: an emulator's times say nothing of a board; allowed: a board; try: CODESIGN_BOARD=user@host"
     )
+
+
+MODELS = ("Available CPUs:", "  cortex-a53", "  cortex-a76", "  max")
+SAME = ", which has the same of the optional extensions"
+
+
+@pytest.mark.parametrize(
+    ("target", "note"),
+    [
+        ("cortex-a55", ("QEMU has no cortex-a55: its cortex-a76 stands in" + SAME,)),
+        ("cortex-a72", ("QEMU has no cortex-a72: its cortex-a53 stands in" + SAME,)),
+        ("cortex-a76", ()),
+    ],
+)
+def test_a_core_that_qemu_has_not(monkeypatch: pytest.MonkeyPatch, target: str, note: tuple[str, ...]) -> None:
+    monkeypatch.delenv("CODESIGN_BOARD", raising=False)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(runners, "require", lambda name: Tool(name, ("qemu-aarch64",), "", "", ""))
+    monkeypatch.setattr(runners, "lines_of", lambda *_: MODELS)
+    cpu = load_target(target).cpu
+    assert cpu is not None
+    assert write._notes(cpu) == note
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=true", "pi@board; reboot"])

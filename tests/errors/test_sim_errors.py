@@ -13,7 +13,7 @@ from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.sim import mca, trace
 from codesign.backends.tvm.sim.elf import functions_of
 from codesign.backends.tvm.sim.model import simulate
-from codesign.errors import CodesignError, InputError, ToolError
+from codesign.errors import CodesignError, InputError, ToolError, UsageError
 from codesign.target import load_target
 
 
@@ -47,6 +47,16 @@ def test_files_that_are_no_program(tmp_path: Path, cpu: Cpu, content: bytes | No
     assert str(caught.value).startswith(f"{path}: {message}")
 
 
+def test_a_core_that_is_not_simulated(tmp_path: Path) -> None:
+    host = load_target("host-x86").cpu
+    assert host is not None
+    with pytest.raises(UsageError) as caught:
+        simulate(tmp_path / "program", host, clock_hz=1e9)
+    assert str(caught.value) == (
+        "target: native of x86_64 is not simulated; allowed: an ARM core; try: measure on the machine itself"
+    )
+
+
 def test_functions_that_did_not_run(tmp_path: Path, cpu: Cpu) -> None:
     program = assemble(SOURCES / "counts.S", tmp_path / "counts")
     with pytest.raises(InputError) as caught:
@@ -59,7 +69,7 @@ def test_functions_that_did_not_run(tmp_path: Path, cpu: Cpu) -> None:
     ("name", "package", "needed_for"),
     [
         ("qemu-aarch64", "qemu-user", "running ARM code"),
-        ("cc", "gcc", "the CPU simulator"),
+        ("cc", "gcc", "processors: libraries, the simulator"),
         ("llvm-mca", "llvm-19", "the cost of ARM code"),
         ("llvm-mc", "llvm-19", "the cost of ARM code"),
     ],

@@ -74,6 +74,7 @@ def test_frames_lie_one_after_the_other() -> None:
 def test_what_integers_mean() -> None:
     assert meaning(PORTS[0].type.quant) == "real = (q - 7) * 0.5"
     assert meaning(Quant((0.5, 1.0), (0.0,), 1)) == "real = (q - zero point) * scale, one of each per index of axis 1"
+    assert meaning(Quant((2.0,), (-128.0,))) == "real = (q + 128) * 2.0"
     assert meaning(None) == ""
 
 

@@ -17,6 +17,7 @@ from codesign.ir.types import IntArray
 from codesign.report import Comparison, Report
 from codesign.schedule import TvmSchedule
 from codesign.target import Target
+from codesign.toolchain import CHECKSUMS
 
 if TYPE_CHECKING:
     from codesign.backends.tvm.tune.budget import Budget, State, Tuned
@@ -67,7 +68,7 @@ class TvmBackend:
         from codesign.build import compare, example_feeds
 
         made = _module(target).product(graph, schedule, target)
-        shutil.copytree(made.directory, out, dirs_exist_ok=True)
+        shutil.copytree(made.directory, out, ignore=shutil.ignore_patterns(CHECKSUMS), dirs_exist_ok=True)
         feeds = example_feeds(graph)
         outputs = _module(target).execute(out, graph, feeds, target, progress, every=True)
         found: Comparison = compare(graph.evaluate(*feeds), outputs, "golden")
@@ -93,11 +94,13 @@ class TvmBackend:
 
 
 def _module(target: Target) -> Any:
-    """What builds for the target: processor.py, or mali/gpu_network.py; both have the same three functions."""
+    """What builds for the target, with the same three functions: processor.py, or mali/product.py."""
     if target.cpu is not None:
         from codesign.backends.tvm import processor
 
         return processor
-    raise InputError.at(
-        f"target {target.name}", "neither a table cpu nor a table gpu", "one of the files targets/*.toml"
-    )
+    if target.gpu is not None:
+        from codesign.backends.tvm.mali import product
+
+        return product
+    raise InputError.at(f"target {target.name}", "neither a table cpu nor a table gpu", "as targets/*.toml have them")

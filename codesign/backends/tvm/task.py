@@ -123,7 +123,7 @@ def _taken_over(
 ) -> list[Node]:
     """The last nodes of the group of `name` that rather belong to `members`: they widen what goes through memory."""
     path, node = [name], graph.node(name)
-    while isinstance(node.op, ELEMENTWISE) and len(graph.data_inputs(node)) == 1:
+    while isinstance(node.op, ELEMENTWISE) and node.name not in simple and len(graph.data_inputs(node)) == 1:
         (source,) = graph.data_inputs(node)
         if source not in {n.name for n in group[name]} or len(graph.users(source)) != 1:
             break

@@ -63,7 +63,8 @@ def meaning(quant: Quant | None) -> str:
     if quant is None:
         return ""
     if len(quant.scale) == len(quant.zero_point) == 1:
-        return f"real = (q - {quant.zero_point[0]:g}) * {quant.scale[0]!r}"
+        zero_point = quant.zero_point[0]
+        return f"real = (q {'+' if zero_point < 0 else '-'} {abs(zero_point):g}) * {quant.scale[0]!r}"
     return f"real = (q - zero point) * scale, one of each per index of axis {quant.axis}"
 
 

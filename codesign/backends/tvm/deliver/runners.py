@@ -11,13 +11,13 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from codesign.backends.tvm.cpu import Cpu
-from codesign.errors import ToolError, UsageError
+from codesign.errors import CodesignError, ToolError, UsageError
 from codesign.toolchain import Completed, Tool, cache_dir, lines_of, require, run
 
 BOARD = "CODESIGN_BOARD"
@@ -186,9 +186,12 @@ def lacks_instruction(error: ToolError) -> bool:
     return "(SIGILL)" in text or "illegal instruction in layer" in text or "exit status 132" in text
 
 
-def stand_in_note(cpu: Cpu, environment: Mapping[str, str] = os.environ) -> str:
-    """What to know of how the core is emulated; empty when QEMU has it, or when it is not emulated."""
-    runner = None if environment.get(BOARD) else runner_of(cpu)
+def stand_in_note(cpu: Cpu) -> str:
+    """What to know of how the core is emulated; empty when QEMU has it, or when nothing is emulated."""
+    try:
+        runner = runner_of(cpu)
+    except CodesignError:  # who runs it will be told
+        return ""
     if not isinstance(runner, Emulated) or runner.model == cpu.core:
         return ""
-    return f"{runner.qemu.version} has no {cpu.core}: run on its {runner.model}"
+    return f"QEMU has no {cpu.core}: its {runner.model} stands in, which has the same of the optional extensions"

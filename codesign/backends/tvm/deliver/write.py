@@ -13,6 +13,7 @@ The C files of app/ are copied as they are, but for `network_`, which becomes th
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from typing import Any
 from codesign.backends.tvm.cpu import NATIVE, Cpu
 from codesign.backends.tvm.deliver.ports import Port, described, frames_to_bytes, ports_of
 from codesign.backends.tvm.deliver.program import Kernel, Program, program_of
+from codesign.backends.tvm.deliver.runners import stand_in_note
 from codesign.backends.tvm.deliver.tables import port_table, ports_header, program_tables
 from codesign.backends.tvm.plan import ALIGNMENT, Plan
 from codesign.errors import InputError, ToolError, UsageError
@@ -102,8 +104,8 @@ def write_deliverable(
 
 def build(directory: Path, compiler: Tool, make: Tool) -> None:
     """Run the deliverable's Makefile with a compiler. Raises ToolError, or InputError when the disk is full."""
-    log = cache_dir() / "logs" / f"deliver-{directory.name}.log"
-    arguments = ["-j2", "--no-print-directory", f"CC={' '.join(compiler.command)}", f"AR={archiver(compiler)}"]
+    log = cache_dir() / "logs" / f"deliver-{os.getpid()}.log"
+    arguments = ["-j2", "CFLAGS=-O2", f"CC={' '.join(compiler.command)}", f"AR={archiver(compiler)}"]
     try:
         run(make, arguments, cwd=directory, log=log, time_limit_s=_BUILD_SECONDS)
     except ToolError as error:
@@ -208,6 +210,7 @@ def _write_readme(
 
 def _notes(cpu: Cpu) -> tuple[str, ...]:
     if cpu.core != NATIVE:
-        return ()
+        note = stand_in_note(cpu)
+        return (note,) if note else ()
     has = ", ".join(cpu.extensions()) or "none of the extensions that kernels are chosen by"
     return (f"built for this machine's processor ({has}); another one may lack its instructions",)

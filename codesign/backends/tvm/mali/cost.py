@@ -30,7 +30,11 @@ HELD = 0.5  # of the shared cache: what a kernel may find there of the one befor
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds of a kernel; parts: seconds of each term alone, the launch among them; occupancy: threads / all threads."""
+    """The time of a kernel.
+
+    parts      seconds of each term alone, the launch among them
+    occupancy  threads that a core runs at once, of those that it could with few registers
+    """
 
     seconds: float
     parts: Mapping[str, float]

@@ -13,6 +13,7 @@ from codesign.backends.tvm.mali.templates import choices, template_of
 from codesign.backends.tvm.plan import Plan, Policy, plan
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
+from codesign.errors import Diagnostic, InputError, raise_all
 from codesign.ir.graph import Graph
 from codesign.report import Basis, Metric
 from codesign.target import Target
@@ -57,8 +58,27 @@ def schedule(graph: Graph, target: Target, progress: Progress = lambda *_: None)
     return found
 
 
+def check(planned: Plan, found: Choices, target: Target) -> None:
+    """Raise InputError with every kernel that `found`, a schedule from elsewhere, does not fit."""
+    problems = []
+    for task in planned.tasks:
+        if task.output not in found:
+            problems.append(Diagnostic(task.where, f"the schedule has no kernel for {task.output}"))
+            continue
+        choice = dict(found[task.output])
+        if choice not in choices(task, gpu_of(target)):
+            text = f"the schedule's kernel {choice} does not fit"
+            hint = f"codesign tune -t {target.name} makes a new one"
+            problems.append(Diagnostic(task.where, text, f"one of the template {_template(task, target)}", hint))
+    raise_all(InputError, problems)
+
+
+def _template(task: Task, target: Target) -> str:
+    return str(choices(task, gpu_of(target))[0]["template"])
+
+
 def ranked(task: Task, gpu: Gpu, clock_hz: float) -> list[Choice]:
-    """Every schedule that fits, the fastest by the model first; of equals the one with fewer registers, then fewer loads."""
+    """Every schedule that fits, the fastest by the model first; of equals the one with fewer registers, fewer loads."""
 
     def order(choice: Choice) -> tuple[float, int, int]:
         work = template_of(task, choice).work(task, choice)
@@ -85,8 +105,8 @@ def estimate(planned: Plan, found: Choices, target: Target) -> tuple[tuple[Metri
     memory = sum(planned.storage[name].bytes for name in set(planned.buffers.values()))
     metrics = (
         Metric("latency_ns", round(seconds * 1e9), "ns", Basis.MODEL),
-        Metric("fps", 1 / seconds, "1/s", Basis.MODEL),
-        Metric("dram_bytes", memory, "B", Basis.MODEL),
+        Metric("fps", 1 / seconds, "frame/s", Basis.MODEL),
+        Metric("dram_bytes", memory, "byte", Basis.MODEL),
     )
     return metrics, kernels
 

@@ -127,7 +127,7 @@ def _lanes(dtype: Any) -> int:
 
 
 def _compared(broadcast: Any) -> Any:
-    """A vector of conditions from a comparison of vectors, so that its elements are 0 and -1 as OpenCL's `select` wants."""
+    """A vector of conditions from a comparison of vectors: its elements are 0 and -1, as OpenCL's `select` wants."""
     if not str(broadcast.value.ty.dtype).startswith("bool"):
         return broadcast
     zero, one = const(0, "int32"), const(1, "int32")

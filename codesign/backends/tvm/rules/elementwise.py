@@ -89,9 +89,9 @@ class _Expressions:
         constants = [self.task.consts[other] for other in node.inputs if other in self.task.consts]
         value = self.raw(name)
         try:
-            form = cheapest(op, type_.dtype, constants, self.bias.get(name))
+            form = cheapest(op, type_.dtype, constants, self.bias.get(name), self.builder.neon)
         except ValueError:
-            form, value = cheapest(op, type_.dtype, constants), self.value(name)
+            form, value = cheapest(op, type_.dtype, constants, None, self.builder.neon), self.value(name)
         if repeats_operand(form):
             if name in self.repeats:
                 value = self.builder.stage(value, type_)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from tvm import tirx
 
+from codesign.backends.tvm.affine import Affine
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, kind_of, word
 from codesign.backends.tvm.pairs import PairSum
-from codesign.backends.tvm.requant import Affine, Form, HighMul, Levels, Narrow, Wide
+from codesign.backends.tvm.requant import Form, HighMul, Levels, Narrow, Wide
 from codesign.ir.ops import Requant, Rounding
 from codesign.ir.types import IntArray, IntType
 
@@ -24,14 +25,8 @@ def rescaled(builder: Builder, form: Form, x: Value, out: IntType) -> Value:
     match form:
         case Levels(levels):
             return _levels(builder, levels, x, out)
-        case Affine(multiplier, offset):
-            m, b = builder.constant("multiplier", multiplier), builder.constant("offset", offset)
-
-            def index_of(index: Sequence[Expr]) -> Expr:
-                c = channel(m, index)
-                return (x(index).astype("float32") * m(c) + b(c)).astype("int32")
-
-            return _limited(builder, index_of, out)
+        case Affine():
+            return _limited(builder, _affine(builder, form, x), out)
         case HighMul():
             return _limited(builder, _high_mul(builder, form, x), out)
         case Narrow(op, multiplier, shift) | Wide(op, multiplier, shift):
@@ -43,13 +38,26 @@ def repeats_operand(form: Form) -> bool:
     """Whether the expression of a form holds its operand several times."""
     match form:
         case Levels(levels):
-            return levels.shape[1] > 1
-        case HighMul():
+            return int(levels.shape[1]) > 1
+        case HighMul() | Affine():
             return form.below is not None
-        case Affine():
-            return False
         case Narrow() | Wide():
             return True
+
+
+def _affine(builder: Builder, form: Affine, x: Value) -> Value:
+    m, b = builder.constant("multiplier", form.multiplier), builder.constant("offset", form.offset)
+    if form.below is None or form.pivot is None:
+        return lambda index: (x(index).astype("float32") * m(channel(m, index)) + b(channel(b, index))).astype("int32")
+    # Not a choice between the two: LLVM would gather from the table that each lane chooses.
+    more, pivot = builder.constant("more", form.below - form.offset), builder.constant("pivot", form.pivot)
+
+    def index_of(index: Sequence[Expr]) -> Expr:
+        c, q = channel(m, index), x(index)
+        added = tirx.Select(q < pivot(c).astype(kind_of(q)), more(c), tirx.const(0.0, "float32"))
+        return (q.astype("float32") * m(c) + (b(c) + added)).astype("int32")
+
+    return index_of
 
 
 def _high_mul(builder: Builder, form: HighMul, x: Value) -> Value:

@@ -33,7 +33,7 @@ from codesign.backends.tvm.sim.calibrate import Calibration
 from codesign.backends.tvm.sim.paths import Path as Way
 from codesign.backends.tvm.sim.paths import paths_of
 from codesign.backends.tvm.sim.trace import Block, Recording, Sampling
-from codesign.errors import InputError
+from codesign.errors import InputError, UsageError
 
 COVERED = 0.995
 """Of the executed instructions, what llvm-mca is asked for; the rest runs at the average of these."""
@@ -126,10 +126,13 @@ def simulate(
 
     functions   a prefix of the functions' names, or the names; None: every function, each for itself
 
-    The run is counted from its start, or as the program says with prctl (control.h). InputError: no such program, or
-    none of the functions ran. ToolError: a tool is missing, the program crashed, or has an instruction that the core
-    lacks.
+    The run is counted from its start, or as the program says with prctl (control.h). UsageError: no ARM core.
+    InputError: no such program, or none of the functions ran. ToolError: a tool is missing, the program crashed, or has
+    an instruction that the core lacks.
     """
+    if cpu.arch != "aarch64":
+        found = f"{cpu.core} of {cpu.arch} is not simulated"
+        raise UsageError.at("target", found, "an ARM core", "measure on the machine itself")
     trace.check_executable(executable)
     if elf.kind_of(executable) != elf.FIXED:
         found = "is position independent, its functions are nowhere known"

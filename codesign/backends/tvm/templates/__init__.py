@@ -10,6 +10,7 @@ from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice, Template
 from codesign.backends.tvm.templates.depthwise import Depthwise
 from codesign.backends.tvm.templates.dot import Dot
+from codesign.backends.tvm.templates.interleaved import Interleaved
 from codesign.backends.tvm.templates.lanes import Lanes
 from codesign.backends.tvm.templates.loops import Loops
 from codesign.backends.tvm.templates.metaschedule import MetaSchedule
@@ -17,7 +18,9 @@ from codesign.backends.tvm.templates.widening import Widening
 from codesign.errors import InputError
 
 # The likely best first. The last one offers nothing: its choices come from the records.
-TEMPLATES: tuple[Template, ...] = (Lanes(), Dot(), Widening(), Depthwise(), Loops(), MetaSchedule())
+TEMPLATES: tuple[Template, ...] = (
+    Lanes(), Dot(), Widening(), Interleaved(), Depthwise(), Loops(), MetaSchedule(),
+)  # fmt: skip
 
 
 def choices(task: Task, cpu: Cpu) -> list[Choice]:

@@ -63,3 +63,55 @@ def quad_dot(lanes: int, operand: str) -> str:
 
     TensorIntrin.register(name, description, implementation, override=True)
     return name
+
+
+# LLVM's intrinsic that adds two 16-bit products to each of so many lanes.
+_PAIRS = {16: "llvm.x86.avx512.vpdpwssd.512", 8: "llvm.x86.avx512.vpdpwssd.256", 4: "llvm.x86.avx512.vpdpwssd.128"}
+
+
+def product_lanes(features: tuple[str, ...], operand: str) -> tuple[int, ...]:
+    """The vector lengths in lanes for which `lane_product` is one instruction; empty: for none."""
+    return tuple(_PAIRS) if "avx512vnni" in features and operand == "uint8" else ()
+
+
+@cache
+def lane_product(lanes: int) -> str:
+    """The intrinsic c[lane] += a[lane] * b[lane], a uint8, b int32 but within 16 bits.
+
+    Of the two 16-bit products that VPDPWSSD adds to a lane, the upper one is 0 because a's upper half is.
+    """
+    name = f"codesign.lane_product.{lanes}"
+    instruction = _PAIRS[lanes]
+    words_type, halves_type = f"int32x{lanes}", f"int16x{2 * lanes}"
+
+    @T.prim_func(s_tir=True)
+    def description(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (lanes,), "uint8", offset_factor=1)
+        B = T.match_buffer(b, (lanes,), "int32", offset_factor=1)
+        C = T.match_buffer(c, (lanes,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:lanes], B[0:lanes])
+            T.writes(C[0:lanes])
+            for i in T.serial(0, lanes):
+                with T.sblock("update"):
+                    vi = T.axis.remap("S", [i])
+                    C[vi] = C[vi] + T.cast(A[vi], "int32") * B[vi]
+
+    @T.prim_func(s_tir=True)
+    def implementation(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (lanes,), "uint8", offset_factor=1)
+        B = T.match_buffer(b, (lanes,), "int32", offset_factor=1)
+        C = T.match_buffer(c, (lanes,), "int32", offset_factor=1, scope="local")
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:lanes], B[0:lanes])
+            T.writes(C[0:lanes])
+            C[T.ramp(T.int32(0), 1, lanes)] = T.call_llvm_pure_intrin(
+                T.llvm_lookup_intrinsic_id(instruction),
+                C.vload([0], dtype=words_type),
+                T.reinterpret(T.cast(A.vload([0], f"uint8x{lanes}"), words_type), dtype=halves_type),
+                T.reinterpret(B.vload([0], dtype=words_type), dtype=halves_type),
+                dtype=words_type,
+            )
+
+    TensorIntrin.register(name, description, implementation, override=True)
+    return name

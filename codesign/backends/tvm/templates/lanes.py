@@ -19,16 +19,16 @@ from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.intrinsics import QUAD, quad_dot
 from codesign.backends.tvm.templates.neon import SUMS, WIDTH, lane_dot
-from codesign.backends.tvm.templates.tiles import in_registers, tile, tiled
+from codesign.backends.tvm.templates.tiles import arranged, in_registers, tile, tiled
 from codesign.backends.tvm.templates.windows import (
     Windows,
     are_bytes,
     divisors,
     input_of,
+    operands,
+    patched,
     pixel,
     raw_bias,
-    rows_of,
-    window_weights,
     windows_of,
 )  # fmt: skip
 from codesign.errors import InputError
@@ -48,29 +48,31 @@ class Lanes:
             return []
         ranked = []
         count = -(-task.types[task.output].shape[-1] // SUMS)
-        for groups in _groups(task, windows):
+        for groups, patches in _loads(task, windows):
             for blocks in divisors(count, MOST_SUMS):
                 for rows in divisors(windows.rows, 8):
                     for columns in divisors(windows.columns, MOST_SUMS // rows):
                         pixels = rows * columns
                         if pixels * blocks <= MOST_SUMS and pixels * (blocks + 1) + 2 <= REGISTERS:
-                            choice = {"template": self.name, "groups": groups, **tile(rows, columns, blocks)}
-                            ranked.append((_cost(windows, groups, pixels, blocks), choice))
+                            choice = {"template": self.name, "groups": groups, **tile(rows, columns, blocks, patches)}
+                            ranked.append((_cost(windows, groups, pixels, blocks, patches), choice))
         ranked.sort(key=lambda pair: pair[0])
         return [choice for _, choice in ranked[:64]]
 
     def make(self, task: Task, cpu: Cpu, choice: Choice) -> Definition:
         windows = _fitting(task, cpu)
-        if windows is None or choice.get("groups") not in _groups(task, windows):
+        patches = bool(choice.get("patches"))
+        if windows is None or (choice.get("groups"), patches) not in _loads(task, windows):
             raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer and the core")
-        groups, rows, columns, blocks = (int(choice[key]) for key in ("groups", "rows", "columns", "blocks"))
+        groups = int(choice["groups"])
         builder = Builder(task, cpu)
-        acc = _sums(builder, windows, groups)
+        acc = _sums(builder, windows, groups, patches)
         definition = builder.finish(elementwise(builder, pixel(acc, SUMS), raw_bias(task)))
         schedule = Schedule(definition.func)
         whole = task.types[task.output].shape[-1] % SUMS == 0
-        tiled(schedule, "acc", rows, columns, blocks, whole)
-        intrinsic = lane_dot(groups) if groups > 1 else quad_dot(SUMS, "int8")
+        tiled(schedule, "acc", choice, whole)
+        intrinsic = lane_dot(groups, "local" if patches else "global") if groups > 1 else quad_dot(SUMS, "int8")
+        arranged(schedule, "acc", 3, 3)
         in_registers(schedule, "acc", 3, 3, intrinsic)
         return Definition(schedule.mod["main"], definition.arguments)
 
@@ -79,29 +81,28 @@ def _fitting(task: Task, cpu: Cpu) -> Windows | None:
     windows = windows_of(task)
     if cpu.arch != "aarch64" or "dotprod" not in cpu.extensions() or windows is None or not are_bytes(task, cpu):
         return None
-    return windows if _groups(task, windows) else None
+    return windows if _loads(task, windows) else None
 
 
-def _groups(task: Task, windows: Windows) -> list[int]:
-    """The numbers of groups that waste the fewest products, and those that load the fewest registers."""
+def _loads(task: Task, windows: Windows) -> list[tuple[int, bool]]:
+    """The numbers of groups that waste few products or loads, and whether windows are copied first."""
     tail, words = task.storage[input_of(task)].tail, -(-windows.width // QUAD)
     fitting = []
     for groups in (4, 3, 2, 1):
         behind = -windows.width % (groups * QUAD) + (WIDTH - groups * QUAD if groups == 3 else 0)
         if behind <= tail and (words % groups == 0 or (groups == 4 and words > 8)):
-            fitting.append(groups)
-    return fitting
+            fitting.append((groups, False))
+    return [*fitting, *((4, True) for patches in patched(task, windows, WIDTH) if patches)]
 
 
-def _sums(builder: Builder, windows: Windows, groups: int) -> te.Tensor:
+def _sums(builder: Builder, windows: Windows, groups: int, patches: bool) -> te.Tensor:
     """The sums of stored elements (rows, columns, channels / 4, 4), without a bias."""
-    weights = window_weights(builder.task, windows, groups * QUAD)
+    weights, element = operands(builder, windows, groups * QUAD, patches)
     _, kh, kw, width = weights.shape
     weights = np.pad(weights, ((0, -len(weights) % SUMS), (0, 0), (0, 0), (0, 0)))
     packed = weights.reshape(-1, SUMS, kh, kw, width // QUAD // groups, groups, QUAD).transpose(0, 2, 3, 4, 5, 1, 6)
     packed = packed[:, :, :, :, 0] if groups == 1 else packed
     w = builder.constant("weights", packed.astype(np.int8))
-    element = rows_of(builder, windows, width)
     sizes = {"kh": kh, "kw": kw, "j": width // QUAD // groups, "g": groups, "i": QUAD}
     if groups == 1:
         del sizes["g"]
@@ -115,8 +116,10 @@ def _sums(builder: Builder, windows: Windows, groups: int) -> te.Tensor:
     return te.compute((windows.rows, windows.columns, packed.shape[0], SUMS), total, "acc")
 
 
-def _cost(windows: Windows, groups: int, pixels: int, blocks: int) -> float:
+def _cost(windows: Windows, groups: int, pixels: int, blocks: int, patches: bool) -> float:
     """Instructions per useful group of four bytes: the product, and its share of loads."""
-    words = -(-windows.width // QUAD)
-    steps = -(-words // groups)
-    return (steps * groups * (1 + 1 / pixels) + steps / blocks) / words + 2 / (pixels * blocks)
+    taps = windows.taps[0] * windows.taps[1]
+    words = taps * windows.width / QUAD
+    steps = -(-taps * windows.width // WIDTH) if patches else taps * -(-windows.width // (QUAD * groups))
+    copies = 0.3 if patches else 0.0
+    return (steps * groups * (1 + 1 / pixels) + steps / blocks) / words + 2 / (pixels * blocks) + copies

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 
 from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.definition import Builder, Expr, Value
@@ -15,6 +15,8 @@ from codesign.backends.tvm.storage import Storage
 from codesign.backends.tvm.task import Task
 from codesign.ir.ops import Conv2d, Dense
 from codesign.ir.types import IntArray
+
+WIDEST_PATCH, MOST_PATCH_BYTES = 64, 256  # of a window that is copied: a row as one vector, all rows unrolled
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def window_weights(task: Task, windows: Windows, group: int) -> IntArray:
     weights = task.consts[anchor.inputs[1]]
     shaped = weights.reshape(len(weights), *windows.taps, windows.width)
     missing = -windows.width % group
-    return np.pad(shaped, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    padded: IntArray = np.pad(shaped, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    return padded
 
 
 def raw_bias(task: Task) -> IntArray:
@@ -88,7 +91,7 @@ def raw_bias(task: Task) -> IntArray:
     assert anchor is not None
     weights = task.consts[anchor.inputs[1]]
     bias = bias_of(task)
-    total = weights.reshape(len(weights), -1).sum(axis=1) * task.storage[anchor.inputs[0]].offset
+    total: IntArray = weights.reshape(len(weights), -1).sum(axis=1) * task.storage[anchor.inputs[0]].offset
     return total if bias is None else total + bias
 
 
@@ -124,6 +127,43 @@ def rows_of(builder: Builder, windows: Windows, width: int) -> Value:
         return x(h * windows.rows_step + ky * windows.tap_rows, v * windows.step + kx * windows.tap_bytes + byte)
 
     return element
+
+
+def patched(task: Task, windows: Windows, group: int) -> list[bool]:
+    """Whether copying windows side by side is worth trying, and whether it is not needed: of `operands`, for `choices`.
+
+    It is needed where nothing may be read behind the rows of a window, and saves products with the zeros behind them.
+    """
+    readable = -windows.width % group <= task.storage[input_of(task)].tail
+    taps = windows.taps[0] * windows.taps[1]
+    saved = taps * -(-windows.width // group) - -(-taps * windows.width // group)
+    small = windows.width <= WIDEST_PATCH and taps * windows.width <= MOST_PATCH_BYTES
+    return [patches for patches in (False, True) if (small and (saved or not readable) if patches else readable)]
+
+
+def operands(builder: Builder, windows: Windows, group: int, patches: bool) -> tuple[IntArray, Value]:
+    """The weights (O, tap rows, tap columns, width) and the elements at (row, column, tap row, tap column, byte).
+
+    The width is filled with zeros to a multiple of `group`.
+
+    patches  all bytes of a window are copied side by side first, by the block "patch": it is one tap
+    """
+    if not patches:
+        weights = window_weights(builder.task, windows, group)
+        return weights, rows_of(builder, windows, weights.shape[-1])
+    weights = window_weights(builder.task, windows, 1)
+    (kh, kw), width = windows.taps, windows.width
+    flat = weights.reshape(len(weights), 1, 1, -1)
+    flat = np.pad(flat, ((0, 0), (0, 0), (0, 0), (0, -flat.shape[-1] % group)))
+    element = rows_of(builder, windows, width)
+    taps = -(-flat.shape[-1] // width)  # the last ones again, to meet zero weights
+
+    def copied(h: Expr, v: Expr, tap: Expr, j: Expr) -> Expr:
+        known = tirx.min(tap, kh * kw - 1)
+        return element((h, v, tirx.floordiv(known, kw), tirx.floormod(known, kw), j))
+
+    patch = te.compute((windows.rows, windows.columns, taps, width), copied, "patch")
+    return flat, lambda at: patch(at[0], at[1], tirx.floordiv(at[4], width), tirx.floormod(at[4], width))
 
 
 def pixel(acc: te.Tensor, lanes: int) -> Value:

@@ -3,6 +3,7 @@
  *     network_test                            compare the golden frames that are built in; exit status 1: a difference
  *     network_test --inputs A --outputs B     run the frames of file A, write what comes out to file B
  *     network_test --repeat N [--layers]      nanoseconds of N inferences: least and median, of the whole, of each layer
+ *     network_test --stack                    bytes of stack that an inference needs
  *     network_test --frames N                 one inference that warms the caches, then N that a simulator counts
  *     ... --threads N                         on so many threads
  *
@@ -21,6 +22,7 @@
 #endif
 
 #include "network.h"
+#include "stack.h"
 #include "tables/golden.h"
 
 #define MOST_SHOWN 10
@@ -260,7 +262,7 @@ static int run_file(const char *from, const char *to)
 static int usage(const char *program)
 {
     fprintf(stderr,
-        "%s [--inputs FILE --outputs FILE | --repeat N [--layers] | --frames N] [--threads N]\n"
+        "%s [--inputs FILE --outputs FILE | --repeat N [--layers] | --frames N | --stack] [--threads N]\n"
         "without arguments: compare the golden frames\n",
         program);
     return 2;
@@ -269,11 +271,15 @@ static int usage(const char *program)
 int main(int argc, char **argv)
 {
     const char *from = NULL, *to = NULL;
-    int repeat = 0, frames = 0, layers = 0, threads = 1;
+    int repeat = 0, frames = 0, layers = 0, stack = 0, threads = 1;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--layers") == 0) {
             layers = 1;
+            continue;
+        }
+        if (strcmp(argv[i], "--stack") == 0) {
+            stack = 1;
             continue;
         }
         if (value == NULL)
@@ -307,6 +313,9 @@ int main(int argc, char **argv)
         status = time_inferences(repeat, layers);
     } else if (frames > 0) {
         status = count_inferences(frames);
+    } else if (stack) {
+        load_frame(network_golden);
+        printf("stack %zu\n", stack_used(run));
     } else {
         status = compare();
     }

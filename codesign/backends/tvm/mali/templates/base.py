@@ -16,7 +16,7 @@ MOST_ITEMS = 256  # of a work-group: what every Mali takes
 
 @dataclass(frozen=True)
 class Work:
-    """What the cost model knows of a kernel before a driver's compiler has seen it. Without `kernel_`: of one work-item.
+    """What the cost model knows of a kernel before a driver's compiler has seen it, of one work-item if not said.
 
     grid           work-items along x (the last axis), y (the last but one), z (all others)
     local          of a group

@@ -96,11 +96,17 @@ def _inner(task: Task, rows: int, channels: int, dot: bool, vector: bool) -> _In
     per_group = weights.shape[-1]
     width = _bytes(IntType.smallest(int(weights.min()), int(weights.max())))
     if isinstance(op, Conv2d) and op.groups > 1:  # neighbouring channels have inputs of their own
-        loads, moved = rows * _loads(channels, size, vector), tile * size
-        weight_loads = _loads(channels, width, vector)
-        converted = tile + channels
+        kw = weights.shape[2]  # a kernel row at once: neighbouring windows share its columns
+        columns = (rows - 1) * op.stride[1] + kw if op.dilation[1] == 1 else rows * kw
         return _Inner(
-            kernel * per_group, loads, moved, weight_loads, channels * width, tile, converted, 2 * tile + channels
+            rounds=kernel // kw * per_group,
+            input_loads=columns * _loads(channels, size, vector),
+            input_bytes=columns * channels * size,
+            weight_loads=kw * _loads(channels, width, vector),
+            weight_bytes=kw * channels * width,
+            macs=kw * tile,
+            others=(columns + kw) * channels,
+            registers=tile + (columns + 1) * channels,
         )
     if dot:
         words = _loads(4 * channels, width, True)

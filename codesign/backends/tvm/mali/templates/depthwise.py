@@ -65,7 +65,8 @@ class Depthwise:
 
 def _define(task: Task) -> Definition:
     anchor = task.anchor
-    assert anchor is not None and isinstance(anchor.op, Conv2d)
+    assert anchor is not None
+    assert isinstance(anchor.op, Conv2d)
     op, kind, builder = anchor.op, sum_word(task), Builder(task)
     x = padded(builder, anchor.inputs[0], op.padding, op.pad_value)
     weights = stored_weights(task.consts[anchor.inputs[1]])  # (C, KH, KW, 1)

@@ -131,7 +131,8 @@ def _place(op: Any, index: Sequence[Expr], kh: Expr, kw: Expr) -> tuple[Expr, ..
 
 def _dot(task: Task, channels: int) -> tuple[Definition, bool]:
     anchor = task.anchor
-    assert anchor is not None and isinstance(anchor.op, Conv2d | Dense)
+    assert anchor is not None
+    assert isinstance(anchor.op, Conv2d | Dense)
     op, name = anchor.op, anchor.inputs[0]
     builder, weights, storage = Builder(task), task.consts[anchor.inputs[1]], task.storage[anchor.inputs[0]]
     start, shape = storage.origin, list(storage.shape)
@@ -163,7 +164,8 @@ def _dot(task: Task, channels: int) -> tuple[Definition, bool]:
 
 def _multiply(task: Task, channels: int) -> tuple[Definition, bool]:
     anchor = task.anchor
-    assert anchor is not None and isinstance(anchor.op, Conv2d | Dense)
+    assert anchor is not None
+    assert isinstance(anchor.op, Conv2d | Dense)
     op, kind = anchor.op, sum_word(task)
     builder, weights = Builder(task), task.consts[anchor.inputs[1]]
     direct = not isinstance(op, Conv2d) or _is_bordered(task, op)

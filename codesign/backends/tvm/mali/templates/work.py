@@ -79,7 +79,7 @@ def sums(schedule: Schedule, block: Any) -> int:
 
 
 def at_once(schedule: Schedule, loops: Sequence[Any], vector: bool) -> None:
-    """The last of the loops in vectors, or unrolled, and the others unrolled: then no array is indexed by a variable."""
+    """The last of the loops in vectors, or unrolled, the others unrolled: then no array is indexed by a variable."""
     for loop in loops[:-1]:
         schedule.unroll(loop)
     if vector and int(schedule.get(loops[-1]).extent) in LANES:
@@ -92,6 +92,8 @@ def compute_inside(schedule: Schedule, at: Any, vector: bool, rank: int, loads: 
     """All blocks before the output in each work-item, in registers, their tiles (the last two axes) at once.
 
     loads  the first operand of sums is loaded along their innermost axis in one vector
+
+    The innermost axis of sums is unrolled, so that neighbouring windows share what they load.
     """
     for block in reversed(stages(schedule)):
         schedule.compute_at(block, at, preserve_unit_loops=True)
@@ -101,8 +103,9 @@ def compute_inside(schedule: Schedule, at: Any, vector: bool, rank: int, loads: 
         if n:
             over = loops[len(loops) - n :]
             schedule.reorder(*over, *tile)
-            if loads:
+            if int(schedule.get(over[-1]).extent) <= MOST_ROWS:
                 schedule.unroll(over[-1])
+            if loads:
                 read = schedule.cache_read(block, 0, "local")
                 schedule.compute_at(read, over[-2], preserve_unit_loops=True)
                 at_once(schedule, schedule.get_loops(read)[len(loops) - len(tile) - 1 :], True)
