@@ -6,9 +6,9 @@ A Mali GPU is a target of the same backend; what differs is in the package mali.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
 from codesign.errors import Diagnostic, InputError, MismatchError, UsageError, raise_all
@@ -18,6 +18,9 @@ from codesign.report import Comparison, Report
 from codesign.schedule import TvmSchedule
 from codesign.target import Target
 from codesign.toolchain import CHECKSUMS
+
+if TYPE_CHECKING:
+    from codesign.backends.tvm.tune.budget import Budget, State, Tuned
 
 FIGURES = "figures.json"
 """In the artifact: the target, and what `estimate` said."""
@@ -38,6 +41,13 @@ class TvmBackend:
     ) -> TvmSchedule:  # fmt: skip
         """The best schedules on record (see `codesign tune`), a template's first guess where there is none."""
         return TvmSchedule(_module(target).recorded_choices(graph, target, progress))
+
+    def tune(
+        self, graph: Graph, target: Target, budget: Budget, progress: Progress, say: Callable[[State], None]
+    ) -> Tuned:
+        """Search for a processor's schedules and keep them on record, where `schedule` finds them."""
+        tuned: Tuned = _module(target).tune(graph, target, budget, progress, say)
+        return tuned
 
     def schedule_data(self, schedule: TvmSchedule) -> dict[str, Any]:
         return schedule.to_data()

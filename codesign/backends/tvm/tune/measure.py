@@ -14,7 +14,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -25,11 +24,10 @@ from codesign.backends.tvm.templates.base import Choice, Template
 from codesign.backends.tvm.tune.golden import Frame, frames
 from codesign.backends.tvm.tune.jobs import Built, Job
 from codesign.backends.tvm.tune.pool import Pool
+from codesign.backends.tvm.tune.records import Status
 from codesign.errors import InputError, ToolError
 from codesign.report import Basis
 from codesign.target import Target
-
-Status = Literal["exact", "wrong", "crashed", "failed"]
 
 SECONDS = 20
 """How long one candidate may run to be compared and timed; an interpreted one (QEMU) is some fifty times slower."""
@@ -78,8 +76,8 @@ class Measurer:
 
     @property
     def unit(self) -> str:
-        """`cycle` or `ns`."""
-        return "cycle" if self.simulated else "ns"
+        """`cycles` or `ns`."""
+        return "cycles" if self.simulated else "ns"
 
     @property
     def basis(self) -> Basis:
