@@ -15,6 +15,7 @@ from codesign.passes.rewrite import Edit, rewrite
 
 TAIL_BYTES = 64  # what a kernel may read behind the last element: the widest vector
 ALIGNMENT = 64
+WORD_BYTES = 16  # of the widest word that products read activations in
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,18 @@ def _wanted(graph: Graph, node: Node, policy: Policy) -> Storage:
     result = plain(type_.shape, type_.dtype)
     if policy.operand and type_.dtype.bits <= 8:
         result = replace(result, dtype=policy.operand, offset=_offset(type_.dtype, policy.operand))
+    if policy.operand and _read_width(graph, node) % WORD_BYTES:
+        result = replace(result, tail=TAIL_BYTES // result.itemsize)
     if policy.borders and isinstance(node.op, Conv2d) and any(node.op.padding):
         result = replace(result, border=node.op.padding, border_value=node.op.pad_value)
     return result
+
+
+def _read_width(graph: Graph, node: Node) -> int:
+    """Elements of a window's row that lie side by side: products read them in whole words."""
+    channels = graph.type(node.inputs[0]).channels
+    kernel = graph.consts[node.inputs[1]].value.shape[2] if isinstance(node.op, Conv2d) else 1
+    return int(kernel) * channels
 
 
 def _offset(dtype: IntType, operand: str) -> int:
