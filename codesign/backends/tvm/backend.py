@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
+from codesign.backends.tvm.lean import without_torch
 from codesign.errors import Diagnostic, InputError, MismatchError, UsageError, raise_all
 from codesign.ir.graph import Graph, Node
 from codesign.ir.types import IntArray
@@ -101,11 +102,13 @@ class TvmBackend:
 def _module(target: Target) -> Any:
     """What builds for the target, with the same three functions: processor.py, or mali/product.py."""
     if target.cpu is not None:
-        from codesign.backends.tvm import processor
+        with without_torch():
+            from codesign.backends.tvm import processor
 
         return processor
     if target.gpu is not None:
-        from codesign.backends.tvm.mali import product
+        with without_torch():
+            from codesign.backends.tvm.mali import product
 
         return product
     raise InputError.at(f"target {target.name}", "neither a table cpu nor a table gpu", "as targets/*.toml have them")

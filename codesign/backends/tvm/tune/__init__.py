@@ -10,5 +10,5 @@ ranking.py       which choice is likely to be fast, learned from those that were
 kernels.py       what is known of one kernel: its choices, and which to try next
 budget.py        when a search stops, and what it found
 search.py        all tasks of a network within a budget
-metaschedule.py  TVM's own search, in a process of its own, for what is left of the budget
+metaschedule.py  TVM's own search for what is left of the budget: proposals.py, in the process of metaschedule_worker.py
 """
