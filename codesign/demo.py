@@ -79,8 +79,8 @@ def to_data(row: Design | Program) -> dict[str, Any]:
 def run_demo(out: Path, progress: Progress) -> tuple[list[Design], list[Program], list[str]]:
     """Everything, into `out`: training (kept from run to run) and one build directory per design.
 
-    Returns the FPGA designs, the other targets' programs, and notes for the user. Raises what training, import, compile and
-    simulate raise.
+    Returns the FPGA designs, the other targets' programs, and notes for the user. Raises what training, import,
+    compile and simulate raise.
     """
     with deferred_interrupt():  # PyTorch's import swallows exceptions, or is left unfinished by them
         from codesign.frontend import import_model
