@@ -63,9 +63,7 @@ def test_the_golden_output_of_tasks_is_that_of_the_graph(case: str) -> None:
     inputs = feeds(graph, 3, 7)
     values = {port.name: feed for port, feed in zip(graph.inputs, inputs, strict=True)}
     for task in network.tasks:
-        known = {
-            name: values[network.buffers[name]].reshape(3, *task.types[name].shape) for name in task.inputs
-        }
+        known = {name: values[network.buffers[name]].reshape(3, *task.types[name].shape) for name in task.inputs}
         values[task.output] = golden(task, known)
     for name, expected in zip(network.outputs, graph.evaluate(*inputs), strict=True):
         assert (values[name].reshape(expected.shape) == expected).all()
