@@ -59,16 +59,13 @@ def schedule(graph: Graph, target: Target, progress: Progress = lambda *_: None)
 
 
 def check(planned: Plan, found: Choices, target: Target) -> None:
-    """Raise InputError with every kernel that `found`, a schedule from elsewhere, does not fit."""
+    """Raise InputError with every kernel of `found`, a schedule from elsewhere, that does not fit its task."""
     problems = []
     for task in planned.tasks:
-        if task.output not in found:
-            problems.append(Diagnostic(task.where, f"the schedule has no kernel for {task.output}"))
-            continue
         choice = dict(found[task.output])
         if choice not in choices(task, gpu_of(target)):
             text = f"the schedule's kernel {choice} does not fit"
-            hint = f"codesign tune -t {target.name} makes a new one"
+            hint = "codesign compile without --schedule makes one"
             problems.append(Diagnostic(task.where, text, f"one of the template {_template(task, target)}", hint))
     raise_all(InputError, problems)
 
