@@ -127,6 +127,14 @@ def test_the_best_kernel_keeps_sums_in_registers() -> None:
     assert times[1].seconds - 20e-6 > 2 * (times[0].seconds - 20e-6)
 
 
+def test_groups_fit_the_registers() -> None:
+    """On a Midgard core 64 threads of up to 64 registers are all there are."""
+    task = plan_for(layer(64, 28), T860).tasks[-1]
+    best = ranked(task, gpu_of(T860), T860.clock_hz)[0]
+    work = template_of(task, best).work(task, best)
+    assert np.prod(work.local) <= threads_at_once(work.registers, gpu_of(T860))
+
+
 def test_estimate() -> None:
     graph = layer()
     plan, found = plan_for(graph, G52), schedule(graph, G52)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codesign.backends.tvm.mali.cost import Cost, cost
+from codesign.backends.tvm.mali.cost import Cost, cost, threads_at_once
 from codesign.backends.tvm.mali.gpu import Gpu
 from codesign.backends.tvm.mali.network import Choices
 from codesign.backends.tvm.mali.templates import choices, template_of
@@ -75,11 +76,15 @@ def _template(task: Task, target: Target) -> str:
 
 
 def ranked(task: Task, gpu: Gpu, clock_hz: float) -> list[Choice]:
-    """Every schedule that fits, the fastest by the model first; of equals the one with fewer registers, fewer loads."""
+    """Every schedule that fits, the fastest by the model first; of equals the one with fewer registers, fewer loads.
 
-    def order(choice: Choice) -> tuple[float, int, int]:
+    Groups of more threads than a core's registers hold come last: a driver does not start them.
+    """
+
+    def order(choice: Choice) -> tuple[bool, float, int, int]:
         work = template_of(task, choice).work(task, choice)
-        return cost(work, gpu, clock_hz).seconds, work.registers, work.input_loads + work.weight_loads
+        too_many = math.prod(work.local) > threads_at_once(work.registers, gpu)
+        return too_many, cost(work, gpu, clock_hz).seconds, work.registers, work.input_loads + work.weight_loads
 
     return sorted(choices(task, gpu), key=order)
 
