@@ -16,11 +16,12 @@ from codesign.backends.tvm.plan import plan
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates import TEMPLATES
 from codesign.backends.tvm.templates.loops import Loops
+from codesign.backends.tvm.tune.budget import Budget
 from codesign.backends.tvm.tune.golden import frames, golden
 from codesign.backends.tvm.tune.jobs import Job
 from codesign.backends.tvm.tune.measure import Measurer, choices_of
 from codesign.backends.tvm.tune.pool import Pool
-from codesign.backends.tvm.tune.search import Budget, Search, recorded
+from codesign.backends.tvm.tune.search import Search, recorded
 from codesign.backends.tvm.tune.store import Store
 from codesign.target import load_target
 from codesign.testing.cases import CASES
@@ -63,9 +64,7 @@ def test_the_golden_output_of_tasks_is_that_of_the_graph(case: str) -> None:
     inputs = feeds(graph, 3, 7)
     values = {port.name: feed for port, feed in zip(graph.inputs, inputs, strict=True)}
     for task in network.tasks:
-        known = {
-            name: values[network.buffers[name]].reshape(3, *task.types[name].shape) for name in task.inputs
-        }
+        known = {name: values[network.buffers[name]].reshape(3, *task.types[name].shape) for name in task.inputs}
         values[task.output] = golden(task, known)
     for name, expected in zip(network.outputs, graph.evaluate(*inputs), strict=True):
         assert (values[name].reshape(expected.shape) == expected).all()

@@ -71,7 +71,11 @@ class Lanes:
         schedule = Schedule(definition.func)
         whole = task.types[task.output].shape[-1] % SUMS == 0
         tiled(schedule, "acc", choice, whole)
-        intrinsic = lane_dot(groups, "local" if patches else "global") if groups > 1 else quad_dot(SUMS, "int8", cpu.extensions())
+        intrinsic = (
+            lane_dot(groups, "local" if patches else "global")
+            if groups > 1
+            else quad_dot(SUMS, "int8", cpu.extensions())
+        )
         arranged(schedule, "acc", 3, 3)
         in_registers(schedule, "acc", 3, 3, intrinsic)
         return Definition(schedule.mod["main"], definition.arguments)

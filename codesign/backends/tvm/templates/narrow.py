@@ -29,6 +29,7 @@ from codesign.backends.tvm.templates.windows import (
     divisors,
     input_of,
     operands,
+    padded_weights,
     patched,
     pixel,
     raw_bias,
@@ -70,8 +71,9 @@ class Narrow:
                     pixels, channels = rows * columns, blocks * SUMS
                     if pixels * channels <= REGISTERS:
                         choice = {"template": self.name, **tile(rows, columns, blocks, patches), "sums": sums}
-                        cost = (1 + sums // 8) + 1 / pixels + 3 / channels
-                        ranked.append((cost, {**choice, "bits": _bits(task, blocks)}))
+                        for bits in _bits(task, blocks):
+                            unpacking = (2 if bits < 8 else 1) / pixels
+                            ranked.append((sums // 8 + unpacking + 1 / channels, {**choice, "bits": bits}))
         ranked.sort(key=lambda pair: pair[0])
         return [choice for _, choice in ranked[:64]]
 
@@ -80,7 +82,7 @@ class Narrow:
         segments = None
         if windows is not None and sums in (8, 16) and patches in patched(task, windows, WIDTH):
             segments = _segments(task, windows, sums, patches)
-        if windows is None or segments is None or choice.get("bits") != _bits(task, int(choice["blocks"])):
+        if windows is None or segments is None or choice.get("bits") not in _bits(task, int(choice["blocks"])):
             raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer and the core")
         builder = Builder(task, cpu)
         total = _sums(builder, windows, segments, sums, int(choice["bits"]), patches)
@@ -115,33 +117,34 @@ def _fitting(task: Task, cpu: Cpu) -> Windows | None:
     return windows if cpu.arch == "aarch64" and windows is not None and are_bytes(task, cpu) else None
 
 
-def _bits(task: Task, blocks: int) -> int:
-    """Of a weight in memory: the fewest that hold them all, and whose bytes a tile of so many blocks fills."""
+def _bits(task: Task, blocks: int) -> list[int]:
+    """Of a weight in memory: the fewest that hold them all and whose bytes a tile of so many blocks fills, and 8."""
     weights = _weights(task)
     channels = blocks * SUMS
     for bits in PACKED:
         low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
         holds = bool((np.abs(weights) == 1).all()) if bits == 1 else low <= weights.min() and weights.max() <= high
         if holds and channels % (8 // bits) == 0:
-            return bits
-    return 8
+            return [bits, 8]
+    return [8]
 
 
 def _segments(task: Task, windows: Windows, sums: int, patches: bool) -> Segments | None:
-    """The longest segments that sums of so many bits hold; None: they are too short to be worth it."""
-    name = input_of(task)
-    dtype, offset = task.types[name].dtype, task.storage[name].offset
-    largest = max(abs(dtype.lo - offset), abs(dtype.hi - offset), 1) * max(int(np.abs(_weights(task)).max()), 1)
-    most = ((1 << (sums - 1)) - 1) // (largest * (sums // 8))  # registers
-    (kh, kw), steps = windows.taps, -(-windows.width // WIDTH)
-    if patches:
-        kh, kw, steps = 1, 1, -(-windows.taps[0] * windows.taps[1] * windows.width // WIDTH)
-    if kh * kw * steps <= most:
+    """The longest segments whose sums fit so many bits, whatever the activations; None: they are not worth it."""
+    dtype, offset = task.types[input_of(task)].dtype, task.storage[input_of(task)].offset
+    weights = np.abs(padded_weights(task, windows, WIDTH, patches))
+    lanes = weights.reshape(*weights.shape[:3], -1, sums // 8, 128 // sums).sum(axis=4)  # (O, kh, kw, steps, lane)
+    room = ((1 << (sums - 1)) - 1) // max(abs(dtype.lo - offset), abs(dtype.hi - offset), 1)
+    steps = lanes.shape[3]
+    if lanes.sum(axis=(1, 2, 3)).max() <= room:
         return Segments((), ("kh", "kw", "jo", "ji"), steps)
-    if kw * steps <= most and kw * steps >= FEWEST:
+    if lanes.shape[2] * steps >= FEWEST and lanes.sum(axis=(2, 3)).max() <= room:
         return Segments(("kh",), ("kw", "jo", "ji"), steps)
-    longest = max(divisors(steps, max(most, 1)))
-    return Segments(("kh", "kw", "jo"), ("ji",), longest) if FEWEST <= longest <= most else None
+    for length in reversed(divisors(steps, steps)):
+        cut = lanes.reshape(*lanes.shape[:3], -1, length, lanes.shape[4]).sum(axis=4)
+        if length >= FEWEST and cut.max() <= room:
+            return Segments(("kh", "kw", "jo"), ("ji",), length)
+    return None
 
 
 def _packed(weights: IntArray, bits: int) -> IntArray:

@@ -141,20 +141,28 @@ def patched(task: Task, windows: Windows, group: int) -> list[bool]:
     return [patches for patches in (False, True) if (small and (saved or not readable) if patches else readable)]
 
 
-def operands(builder: Builder, windows: Windows, group: int, patches: bool) -> tuple[IntArray, Value]:
-    """The weights (O, tap rows, tap columns, width) and the elements at (row, column, tap row, tap column, byte).
+def padded_weights(task: Task, windows: Windows, group: int, patches: bool) -> IntArray:
+    """The weights (O, tap rows, tap columns, width), the width filled with zeros to a multiple of `group`.
 
-    The width is filled with zeros to a multiple of `group`.
-
-    patches  all bytes of a window are copied side by side first, by the block "patch": it is one tap
+    patches  all bytes of a window are one tap
     """
     if not patches:
-        weights = window_weights(builder.task, windows, group)
-        return weights, rows_of(builder, windows, weights.shape[-1])
-    weights = window_weights(builder.task, windows, 1)
+        return window_weights(task, windows, group)
+    weights = window_weights(task, windows, 1)
+    flat: IntArray = weights.reshape(len(weights), 1, 1, -1)
+    padded: IntArray = np.pad(flat, ((0, 0), (0, 0), (0, 0), (0, -flat.shape[-1] % group)))
+    return padded
+
+
+def operands(builder: Builder, windows: Windows, group: int, patches: bool) -> tuple[IntArray, Value]:
+    """`padded_weights`, and the elements at (row, column, tap row, tap column, byte).
+
+    patches  all bytes of a window are copied side by side first, by the block "patch"
+    """
+    flat = padded_weights(builder.task, windows, group, patches)
+    if not patches:
+        return flat, rows_of(builder, windows, flat.shape[-1])
     (kh, kw), width = windows.taps, windows.width
-    flat = weights.reshape(len(weights), 1, 1, -1)
-    flat = np.pad(flat, ((0, 0), (0, 0), (0, 0), (0, -flat.shape[-1] % group)))
     element = rows_of(builder, windows, width)
     taps = -(-flat.shape[-1] // width)  # the last ones again, to meet zero weights
 
