@@ -242,8 +242,10 @@ def recorded(tasks: Sequence[Task], target: Target, store: Store, templates: Seq
     keys = {task.output: key_of(task, cpu) for task in tasks}
     result: dict[str, Choice] = {}
     for kernel in kernels_of(tasks, cpu, templates, keys):
-        best = (record.choice for record in store.best(kernel.key))
+        best = [record.choice for record in store.best(kernel.key)]
         choice = next((c for c in best if _usable(c, kernel, cpu, templates)), kernel.choices[0])
+        if best and choice != best[0] and kernel.texts[0] not in map(choice_text, best):
+            choice = kernel.choices[0]  # templates have changed since, and what they now think best is not on record
         result |= dict.fromkeys(kernel.outputs, choice)
     return result
 
