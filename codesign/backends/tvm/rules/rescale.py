@@ -9,7 +9,7 @@ from tvm import tirx
 
 from codesign.backends.tvm.affine import Affine
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, kind_of, word
-from codesign.backends.tvm.pairs import PairSum
+from codesign.backends.tvm.pairs import PairSum, WholeSum
 from codesign.backends.tvm.requant import Form, HighMul, Levels, Narrow, Wide
 from codesign.ir.ops import Requant, Rounding
 from codesign.ir.types import IntArray, IntType
@@ -80,8 +80,10 @@ def _high_mul(builder: Builder, form: HighMul, x: Value) -> Value:
     return index_of
 
 
-def summed(form: PairSum, a: Value, b: Value, out: IntType) -> Value:
+def summed(builder: Builder, form: PairSum | WholeSum, a: Value, b: Value, out: IntType) -> Value:
     """`form` applied to a and b."""
+    if isinstance(form, WholeSum):
+        return _limited(builder, _whole(form, a, b, out.lo), out)
     first, second, offset = (tirx.const(float(c), "float32") for c in (form.first, form.second, form.offset))
 
     def value(index: Sequence[Expr]) -> Expr:
@@ -92,12 +94,29 @@ def summed(form: PairSum, a: Value, b: Value, out: IntType) -> Value:
     return value
 
 
+def _whole(form: WholeSum, a: Value, b: Value, lo: int) -> Value:
+    first, second = integer(form.first, "int32"), integer(form.second, "int32")
+    offset = integer(form.offset - (lo << form.right), "int32")
+    return lambda index: _shifted(first * a(index) + second * b(index) + offset, form.right)
+
+
+def _shifted(total: Expr, right: int) -> Expr:
+    """total >> right, in 16 bits where the upper half of each word is enough: one instruction takes eight of them."""
+    if right < 16:
+        return tirx.shift_right(total, integer(right, "int32"))
+    upper = tirx.shift_right(total, integer(16, "int32")).astype("int16")
+    return tirx.shift_right(upper, integer(right - 16, "int16")) if right > 16 else upper
+
+
 def _limited(builder: Builder, index_of: Value, out: IntType) -> Value:
     top = out.count - 1
 
     def value(index: Sequence[Expr]) -> Expr:
-        limited = tirx.max(index_of(index), integer(0, "int32"))
-        if builder.neon and top < 1 << 8:  # SQXTUN, UQXTN: saturation costs nothing
+        y = index_of(index)
+        limited = tirx.max(y, integer(0, kind_of(y)))
+        if kind_of(y) == "int16":
+            limited = tirx.min(limited, integer(top, "int16")).astype("uint8").astype("int32")
+        elif builder.neon and top < 1 << 8:  # SQXTUN, UQXTN: saturation costs nothing
             words = tirx.min(limited, integer((1 << 16) - 1, "int32")).astype("uint16")
             limited = tirx.min(words, integer(top, "uint16")).astype("uint8").astype("int32")
         else:
