@@ -175,9 +175,7 @@ class _Close:
     offset: float
 
 
-def _close(
-    a: IntArray, b: IntArray, values: IntArray, slopes: tuple[float, float], out: IntType
-) -> _Close | None:
+def _close(a: IntArray, b: IntArray, values: IntArray, slopes: tuple[float, float], out: IntType) -> _Close | None:
     """None: the slopes are too small or too large, or every pair gives the same."""
     if not (0 < abs(slopes[0]) < _MOST and 0 < abs(slopes[1]) < _MOST):
         return None
