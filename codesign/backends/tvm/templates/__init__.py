@@ -8,6 +8,7 @@ from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.definition import Definition
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice, Template
+from codesign.backends.tvm.templates.bitserial import Bitserial
 from codesign.backends.tvm.templates.depthwise import Depthwise
 from codesign.backends.tvm.templates.dot import Dot
 from codesign.backends.tvm.templates.interleaved import Interleaved
@@ -20,7 +21,7 @@ from codesign.errors import InputError
 
 # The likely best first. The last one offers nothing: its choices come from the records.
 TEMPLATES: tuple[Template, ...] = (
-    Lanes(), Dot(), Narrow(), Widening(), Interleaved(), Depthwise(), Loops(), MetaSchedule(),
+    Lanes(), Dot(), Bitserial(), Narrow(), Widening(), Interleaved(), Depthwise(), Loops(), MetaSchedule(),
 )  # fmt: skip
 
 
