@@ -3,8 +3,9 @@
     python -m benchmarks.peers.aarch64 [resnet8 ds_cnn autoencoder FILE.tflite …] [-t cortex-a76 …] [--json FILE]
     python -m benchmarks.peers.aarch64 resnet8 resnet8:4 resnet8:2 --alone          (codesign, weights of fewer bits)
 
-One thread, warm caches, the same QEMU plugin and model of the core for all; one run each: another
-differs by some hundred cycles of the peers (Python's addresses and hashes), by none of codesign.
+One thread, warm caches, the same QEMU plugin and model of the core for all; one run each: another differs by some
+hundred cycles of the peers (Python's addresses and hashes), by none of codesign.
+
 codesign: the build of `codesign compile` without records (the templates' first guesses), and with `--records` what is
 on record. The peers' aarch64 wheels run in the root of aarch64_root.py: LiteRT the `.tflite` file with its default
 delegate, onnxruntime the fastest of `--forms` (onnx_model.py: two forms, two types of activations).
