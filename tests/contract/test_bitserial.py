@@ -17,8 +17,8 @@ from codesign.backends.tvm.definition import Definition
 from codesign.backends.tvm.plan import Policy, plan
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates import choices, make
-from codesign.backends.tvm.templates.bitserial import Bitserial
 from codesign.backends.tvm.templates.bits import pack_planes, planes_of
+from codesign.backends.tvm.templates.bitserial import Bitserial
 from codesign.errors import InputError
 from codesign.ir.graph import Graph
 from codesign.ir.ops import Rounding
@@ -152,7 +152,9 @@ def test_what_does_not_fit_is_left_to_others() -> None:
 def test_planes_are_the_bits() -> None:
     """Byte g holds the channels g, g + size, g + 2 size, …, and zeros behind the last."""
     planes = planes_of(-2, 1)
-    assert planes is not None and planes.coefficients == (1, -2)
+    assert planes is not None
+    assert planes.coefficients == (1, -2)
     packed = pack_planes(np.array([[1, -2, -1, 0, 0, 0, 0, 0, 0, -1]]), planes, 2)
     np.testing.assert_array_equal(packed, [[[0b00000011, 0b00010000], [0b00000010, 0b00010001]]])
-    assert planes_of(0, 4) is None and planes_of(-3, 0) is None
+    assert planes_of(0, 4) is None
+    assert planes_of(-3, 0) is None
