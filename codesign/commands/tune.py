@@ -36,6 +36,7 @@ def arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from codesign.build import compile_graph, pick_backend, source_gap
+    from codesign.builddir import expect_place
     from codesign.commands.figures import print_report
     from codesign.errors import UsageError
     from codesign.frontend import import_model
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if target.cpu is None or not hasattr(backend, "tune"):
         hint = f"codesign compile -t {target.name}, which searches by itself"
         raise UsageError.at("target", f"{target.name} has no kernels to tune", "a processor", hint)
+    expect_place(args.output)
     told = _Told()
     with progress_bars() as progress:
         imported = import_model(args.model)

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesign.backends.tvm.pairs import PairSum, evaluate, holds, pair_sum, patterns
+from codesign.backends.tvm.pairs import (
+    PairSum,
+    WholeSum,
+    evaluate,
+    holds,
+    pair_sum,
+    patterns,
+    whole,
+    whole_holds,
+    whole_sum,
+)
 from codesign.frontend.tflite.arithmetic import Summation
 from codesign.frontend.tflite.params import Params
 from codesign.ir.graph import Graph
@@ -71,6 +81,41 @@ def test_one_wrong_pair_is_noticed() -> None:
 @pytest.mark.parametrize("slopes", [(0.0, 1.0), (1.0, 0.0), (1e9, 1.0), (float("nan"), 1.0)])
 def test_slopes_without_a_sum(slopes: tuple[float, float]) -> None:
     assert pair_sum(DOMAIN, DOMAIN, np.zeros((256, 256), dtype=np.int64), slopes, INT8) is None
+    assert whole_sum(DOMAIN, DOMAIN, np.zeros((256, 256), dtype=np.int64), slopes, INT8) is None
+
+
+@settings(max_examples=15)
+@given(SCALES, SCALES, st.floats(0.6, 2.0), ZEROS, ZEROS, ZEROS)
+def test_whole_numbers_are_exact_or_none(a: float, b: float, ratio: float, zero_a: int, zero_b: int, zero: int) -> None:
+    out = Params(float(np.float32(max(a, b) * ratio)), zero, INT8)
+    values = tflite_add(Params(a, zero_a, INT8), Params(b, zero_b, INT8), out)
+    form = whole_sum(DOMAIN, DOMAIN, values, (a / out.scale, b / out.scale), INT8)
+    if form is not None:
+        x, y = DOMAIN[:, None].astype(np.int32), DOMAIN[None, :].astype(np.int32)
+        total = np.int32(form.first) * x + np.int32(form.second) * y + np.int32(form.offset)
+        np.testing.assert_array_equal(np.clip(total >> form.right, -128, 127), values)
+        np.testing.assert_array_equal(whole(form, x, y, INT8), values)
+
+
+def test_whole_numbers_are_found_for_nearly_all() -> None:
+    rng, missing = np.random.default_rng(2), 0
+    for _ in range(40):
+        a, b = (Params(float(np.float32(s)), -128, INT8) for s in rng.uniform(0.01, 0.05, 2))
+        out = Params(float(np.float32(max(a.scale, b.scale) * rng.uniform(0.7, 1.6))), -128, INT8)
+        values = tflite_add(a, b, out)
+        missing += whole_sum(DOMAIN, DOMAIN, values, (a.scale / out.scale, b.scale / out.scale), INT8) is None
+    assert missing <= 1
+
+
+def test_a_wrong_pair_or_too_large_a_term_is_noticed() -> None:
+    form = WholeSum(1 << 19, 1 << 18, 1 << 19, 20)
+    values = whole(form, DOMAIN[:, None], DOMAIN[None, :], INT8)
+    assert whole_holds(form, DOMAIN, DOMAIN, values, INT8)
+    values[7, 9] -= 1
+    assert not whole_holds(form, DOMAIN, DOMAIN, values, INT8)
+    wide = WholeSum(1 << 24, 1 << 23, 1 << 24, 25)
+    values = whole(wide, DOMAIN[:, None], DOMAIN[None, :], INT8)
+    assert not whole_holds(wide, DOMAIN, DOMAIN, values, INT8)
 
 
 def found(graph: Graph, kept: tuple[str, ...] = ()) -> list[tuple[str, str, str]]:

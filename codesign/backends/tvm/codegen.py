@@ -7,7 +7,7 @@ its outermost loop, so that who calls it decides what runs in parallel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,41 +42,43 @@ def target_of(cpu: Cpu) -> Any:
     return Target({"kind": "llvm", "mtriple": _TRIPLES[cpu.arch], "mcpu": core, "mattr": features})
 
 
-@lru_cache(maxsize=1)
-def _passes() -> Any:
-    """TVM's own lowering, without what makes a function of its run-time's."""
-    return tvm.ir.transform.Sequential(
-        [
-            schedulable.CanonicalizeLoop(),
-            schedulable.LowerInitBlock(),
-            schedulable.PlanAndUpdateBufferAllocationLocation(),
-            schedulable.ConvertBlocksToOpaque(),
-            schedulable.CompactBufferAllocation(),
-            schedulable.LowerMatchBuffer(),
-            schedulable.StmtSimplify(),
-            schedulable.AnnotateIrregularLoop(),
-            schedulable.LowerOpaqueBlock(),
-            lowering.FlattenBuffer(),
-            lowering.NarrowDataType(32),
-            schedulable.LoopPartition(),
-            lowering.VectorizeLoop(True),
-            lowering.StorageRewrite(),
-            schedulable.HoistIfThenElse(),
-            lowering.UnrollLoop(),
-            schedulable.RenormalizeSplitPattern(),
-            lowering.StmtSimplify(),
-            lowering.RemoveNoOp(),
-            schedulable.RewriteUnsafeSelect(),
-            lowering.CommonSubexprElim(),
-        ]
-    )
+# TVM's own lowering, without what makes a function of its run-time's.
+_PASSES = (
+    schedulable.CanonicalizeLoop,
+    schedulable.LowerInitBlock,
+    schedulable.PlanAndUpdateBufferAllocationLocation,
+    schedulable.ConvertBlocksToOpaque,
+    schedulable.CompactBufferAllocation,
+    schedulable.LowerMatchBuffer,
+    schedulable.StmtSimplify,
+    schedulable.AnnotateIrregularLoop,
+    schedulable.LowerOpaqueBlock,
+    lowering.FlattenBuffer,
+    lambda: lowering.NarrowDataType(32),
+    schedulable.LoopPartition,
+    lowering.VectorizeLoop,
+    lowering.StorageRewrite,
+    schedulable.HoistIfThenElse,
+    lowering.UnrollLoop,
+    schedulable.RenormalizeSplitPattern,
+    lowering.StmtSimplify,
+    lowering.RemoveNoOp,
+    schedulable.RewriteUnsafeSelect,
+    lowering.CommonSubexprElim,
+)
+
+
+@cache
+def passes(*left_out: Any) -> Any:
+    """From a scheduled function to loops over flat memory, but for the passes `left_out`."""
+    return tvm.ir.transform.Sequential([make() for make in _PASSES if make not in left_out])
 
 
 def lower(func: Any, target: Any, symbol: str) -> tuple[Any, int]:
     """The function as a module that LLVM's code generator takes, and the steps of its outermost loop."""
     named = func.with_attr("global_symbol", symbol)
     module = lowering.BindTarget(target.with_host(target))(tvm.IRModule({symbol: named}))
-    lowered = _passes()(module)[symbol]
+    lowered = passes()(module)[symbol]
     begin, end = Var("begin", "int32"), Var("end", "int32")
     loops = []
 

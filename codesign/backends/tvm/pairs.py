@@ -1,9 +1,11 @@
 """A sum of two values of at most 8 bits with rescalings before and behind it, TFLite's ADD above all, as one step.
 
     y = clamp(rint(mb * b + (ma * a + c)), lo, hi)      in single precision, rint with ties to even
+    y = clamp((ma * a + mb * b + c) >> s, lo, hi)       in 32-bit integers
 
-instead of five rescalings of up to 64 bits. It is used where it is proved: for all of the at most 65,536 pairs (a, b)
-it equals what the operators compute, whether the compiler fuses a product and its sum to one rounding or not.
+instead of five rescalings of up to 64 bits. A form is used where it is proved: for all of the at most 65,536 pairs
+(a, b) it equals what the operators compute, in single precision whether the compiler fuses a product and its sum to
+one rounding or not.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ MOST_VALUES = 1 << 8
 NEIGHBOURS = 12  # how far from the nearest single-precision slopes to look, in their last place
 CANDIDATES = 100  # of them, the ones that leave the offset the most room, are tried
 NEAR = 2.0**-6  # pairs further from a rounding boundary than this decide nothing
+WHOLE_NEIGHBOURS = 4  # the same for whole slopes
 _LEAST = 2.0**-14  # coefficients are 0 or at least so large: then sums of exact products need fewer than 53 bits
 _MOST = 2.0**10
 
@@ -35,6 +38,16 @@ class PairSum:
     first: np.float32
     second: np.float32
     offset: np.float32
+
+
+@dataclass(frozen=True)
+class WholeSum:
+    """y = clamp((first * a + second * b + offset) >> right, out.lo, out.hi): no partial sum needs more than 32 bits."""
+
+    first: int
+    second: int
+    offset: int
+    right: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +73,13 @@ class Pattern:
         """The value that is computed."""
         return self.behind[-1].name
 
-    def form(self, types: Mapping[str, TensorType], consts: Mapping[str, IntArray]) -> PairSum | None:
-        """What computes it without the rescalings; None where no coefficients are exact."""
+    def form(
+        self, types: Mapping[str, TensorType], consts: Mapping[str, IntArray], integers: bool = False
+    ) -> PairSum | WholeSum | None:
+        """What computes it without the rescalings; None where no coefficients are exact.
+
+        integers  whether 32-bit products are cheaper than conversions to single precision and back
+        """
         terms, slopes = [], []
         for name, side in zip((self.a, self.b), self.sides, strict=True):
             dtype = types[name].dtype
@@ -69,7 +87,7 @@ class Pattern:
             slopes.append(_slope(side, consts) * _slope(self.behind, consts))
         values = _applied(self.behind, terms[0][:, None] + terms[1][None, :], types, consts)
         ends = types[self.a].dtype, types[self.b].dtype, types[self.result].dtype
-        return _form(*ends, values.tobytes(), (slopes[0], slopes[1]))
+        return _form(*ends, values.tobytes(), (slopes[0], slopes[1]), integers)
 
 
 def patterns(
@@ -132,13 +150,33 @@ def _slope(chain: Sequence[Node], consts: Mapping[str, IntArray]) -> float:
 
 
 @lru_cache(maxsize=256)  # every schedule that is tried asks again
-def _form(a: IntType, b: IntType, out: IntType, values: bytes, slopes: tuple[float, float]) -> PairSum | None:
+def _form(
+    a: IntType, b: IntType, out: IntType, values: bytes, slopes: tuple[float, float], integers: bool
+) -> PairSum | WholeSum | None:
     x, y = (np.arange(dtype.lo, dtype.hi + 1, dtype.step) for dtype in (a, b))
-    return pair_sum(x, y, np.frombuffer(values, dtype=np.int64).reshape(len(x), len(y)), slopes, out)
+    table = np.frombuffer(values, dtype=np.int64).reshape(len(x), len(y))
+    whole = whole_sum(x, y, table, slopes, out) if integers else None
+    return whole or pair_sum(x, y, table, slopes, out)
 
 
-def pair_sum(a: IntArray, b: IntArray, values: IntArray, slopes: tuple[float, float], out: IntType) -> PairSum | None:
-    """Coefficients near `slopes` that give `values` (len(a), len(b)) for every pair; None: none were found."""
+@dataclass(frozen=True, eq=False)
+class _Close:
+    """The pairs whose sum is close to where the result changes: they alone decide which coefficients are exact.
+
+    lows, highs  whether the result is the smallest, the largest: smaller, larger sums give the same
+    offset       about the middle of what may be added to the sum
+    """
+
+    a: RealArray
+    b: RealArray
+    values: IntArray
+    lows: NDArray[np.bool_]
+    highs: NDArray[np.bool_]
+    offset: float
+
+
+def _close(a: IntArray, b: IntArray, values: IntArray, slopes: tuple[float, float], out: IntType) -> _Close | None:
+    """None: the slopes are too small or too large, or every pair gives the same."""
     if not (0 < abs(slopes[0]) < _MOST and 0 < abs(slopes[1]) < _MOST):
         return None
     grid_a, grid_b = (g.reshape(-1) for g in np.meshgrid(a.astype(np.float64), b.astype(np.float64), indexing="ij"))
@@ -151,11 +189,54 @@ def pair_sum(a: IntArray, b: IntArray, values: IntArray, slopes: tuple[float, fl
     near = (least > least.max() - NEAR) | (most < most.min() + NEAR)
     if not near.any() or not np.isfinite(least.max()) or not np.isfinite(most.min()):
         return None
-    x, y, low, high = grid_a[near], grid_b[near], flat[near] == out.lo, flat[near] == out.hi
+    offset = float(least.max() + most.min()) / 2
+    return _Close(grid_a[near], grid_b[near], flat[near], flat[near] == out.lo, flat[near] == out.hi, offset)
+
+
+def whole_sum(a: IntArray, b: IntArray, values: IntArray, slopes: tuple[float, float], out: IntType) -> WholeSum | None:
+    """Whole coefficients near `slopes`, with as many bits as fit, for every pair; None: none were found."""
+    close = _close(a, b, values, slopes, out)
+    if close is None:
+        return None
+    largest = 2 + abs(close.offset) + out.largest
+    largest += sum(abs(slope) * float(np.abs(x).max()) for slope, x in zip(slopes, (a, b), strict=True))
+    right = 30 - int(np.ceil(np.log2(largest)))  # one bit for products of numbers that lie apart from zero
+    nearest = [round(slope * 2.0**right) for slope in slopes]
+    away = range(-WHOLE_NEIGHBOURS, WHOLE_NEIGHBOURS + 1)
+    best: list[tuple[float, WholeSum]] = []
+    for first, second in ((nearest[0] + i, nearest[1] + j) for i in away for j in away):
+        at = first * close.a + second * close.b  # below 2^53: exact
+        least = np.where(close.lows, -np.inf, close.values * 2.0**right - at).max()
+        most = np.where(close.highs, np.inf, (close.values + 1) * 2.0**right - 1 - at).min()
+        if most >= least:
+            best.append((float(most - least), WholeSum(first, second, int(least + most) // 2, right)))
+    best.sort(key=lambda entry: -entry[0])
+    return next((form for _, form in best[:CANDIDATES] if whole_holds(form, a, b, values, out)), None)
+
+
+def whole_holds(form: WholeSum, a: IntArray, b: IntArray, values: IntArray, out: IntType) -> bool:
+    """Whether the form gives `values` for every pair, and no sum of some of its terms needs more than 32 bits."""
+    terms = form.first * a, form.second * b, np.array([form.offset - (out.lo << form.right)])
+    if not 0 < form.right < 31 or sum(int(np.abs(term).max()) for term in terms) >= 1 << 31:
+        return False
+    return bool((whole(form, a[:, None], b[None, :], out) == values).all())
+
+
+def whole(form: WholeSum, a: IntArray, b: IntArray, out: IntType) -> IntArray:
+    """The form as a kernel computes it."""
+    total: IntArray = (form.first * a + form.second * b + form.offset) >> form.right
+    return np.clip(total, out.lo, out.hi)
+
+
+def pair_sum(a: IntArray, b: IntArray, values: IntArray, slopes: tuple[float, float], out: IntType) -> PairSum | None:
+    """Coefficients near `slopes` that give `values` (len(a), len(b)) for every pair; None: none were found."""
+    close = _close(a, b, values, slopes, out)
+    if close is None:
+        return None
     best: list[tuple[float, PairSum]] = []
     for first, second in product(_around(slopes[0]), _around(slopes[1])):
-        rest = flat[near] - float(first) * x - float(second) * y
-        from_, to = np.where(low, -np.inf, rest - 0.5).max(), np.where(high, np.inf, rest + 0.5).min()
+        rest = close.values - float(first) * close.a - float(second) * close.b
+        from_, to = np.where(close.lows, -np.inf, rest - 0.5).max(), np.where(close.highs, np.inf, rest + 0.5).min()
         best.append((float(to - from_), PairSum(first, second, np.float32((from_ + to) / 2))))
     best.sort(key=lambda entry: -entry[0])
     for width, form in best[:CANDIDATES]:

@@ -29,6 +29,9 @@ from codesign.passes.levels import preimage
 FEW_LEVELS = 2  # up to here comparisons are cheaper than a conversion to floating point and back
 SOME_LEVELS = 15  # up to here they are cheaper than a product of 64 bits
 MOST_LEVELS = 1 << 8  # beyond it no level table is made: 8-bit results have 255
+HALF_WORD = 16
+MOST_RIGHT = 22  # beyond it the index of 8 bits itself would not fit
+NUDGES = 8  # how far from the nearest multiplier to look
 _INT32 = IntType(32, True)
 
 
@@ -46,7 +49,7 @@ class Levels:
 class HighMul:
     """y = out.lo + clamp((((x << left) * multiplier[c] >> 32) + offset[c]) >> right[c], 0, out.count - 1); step 1.
 
-    below  what is added instead of the offset where x < 0; None: the offset
+    below, pivot  what is added instead of the offset where x < pivot[c]; None: the offset
     """
 
     multiplier: NDArray[np.int32]
@@ -54,6 +57,13 @@ class HighMul:
     right: NDArray[np.int32]
     left: int
     below: NDArray[np.int32] | None = None
+    pivot: NDArray[np.int32] | None = None
+
+    @property
+    def common_right(self) -> int | None:
+        """The shift, where it is the same for every channel and leaves the upper half of a word, or less."""
+        found = set(self.right.tolist())
+        return int(self.right[0]) if len(found) == 1 and min(found) >= HALF_WORD else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +136,8 @@ def _cheapest(
         if op.out.step == 1:
             # Double rounding treats negative values in another way: two lines.
             signed = isinstance(op, Requant) and op.rounding is Rounding.TFLITE_DOUBLE and _on_both_sides(table, x)
-            lines = None if integers else affine(levels, lo, hi, pivot=-shift if signed else None)
-            found: Form | None = lines or high_mul(levels, lo, hi)
+            fitted = upper_mul if integers else affine
+            found: Form | None = fitted(levels, lo, hi, pivot=-shift if signed else None) or high_mul(levels, lo, hi)
             if found is not None:
                 return found
     if isinstance(op, Requant):
@@ -165,20 +175,61 @@ def high_mul(levels: IntArray, lo: IntArray, hi: IntArray) -> HighMul | None:
     left = 30 - largest.bit_length()
     # slope = m * 2^(left - 32 - right) with m < 2^30: products stay below 2^60, sums below 2^31.
     right = np.floor(np.log2(2.0**30 / np.maximum(slope, 2.0**-40))).astype(np.int64) + left - 32
-    right = np.clip(right, 0, 22)  # beyond 22 the index of 8 bits itself would not fit
+    right = np.clip(right, 0, MOST_RIGHT)
     multiplier = np.rint(slope * 2.0 ** (32 + right - left)).astype(np.int64)
     if multiplier.max() >= 1 << 30:
         return None
-    big, k = np.int64(1) << 40, points.k << right
     for nudge in (0, 1, -1):
         m = multiplier + nudge
-        at, under = ((x << left) * m >> 32 for x in (points.at, points.under))
-        least = np.where(points.asked, k - at, -big).max(axis=1, keepdims=True)
-        most = np.where(points.under_asked, k - under - 1, big).min(axis=1, keepdims=True)
-        offset = np.where(least == -big, np.where(most == big, 0, most), least)
-        if (least <= most).all() and int(np.abs(offset).max()) < 1 << 30:
+        offset, held = _offsets(points, m, left, right)
+        if held.all():
             return HighMul(_int32(m[:, 0]), _int32(offset[:, 0]), _int32(right[:, 0]), left)
     return None
+
+
+def upper_mul(levels: IntArray, lo: IntArray, hi: IntArray, pivot: IntArray | None = None) -> HighMul | None:
+    """`high_mul` with one shift of at least half a word for all rows: the halves are what ADDHN gives; None: not found.
+
+    pivot  (rows, 1): with another offset below it
+    """
+    largest = int(max(np.abs(lo).max(), np.abs(hi).max(), 1))
+    if largest >= 1 << 30:
+        return None
+    parts = [Points.of(levels, lo, hi)]
+    if pivot is not None:
+        pivot = np.broadcast_to(pivot, lo.shape)
+        parts = [parts[0].within(np.maximum(lo, pivot), hi), parts[0].within(lo, np.minimum(hi, pivot - 1))]
+    slope = best_slope(Points.of(levels, lo, hi), parts)
+    left = 31 - largest.bit_length()
+    right = int(np.floor(np.log2(2.0**31 / max(float(slope.max()), 2.0**-40)))) + left - 32
+    right = min(right, MOST_RIGHT)
+    if right < HALF_WORD:
+        return None
+    nearest = np.rint(slope * 2.0 ** (32 + right - left)).astype(np.int64)
+    chosen, missing = [np.zeros_like(nearest) for _ in (nearest, *parts)], np.arange(len(nearest))
+    for nudge in sorted(range(-NUDGES, NUDGES + 1), key=abs):
+        m = nearest[missing] + nudge
+        found = [_offsets(part.rows(missing), m, left, right) for part in parts]
+        ok = np.logical_and.reduce([held for _, held in found]) & (m >= 0)[:, 0] & (m < 1 << 31)[:, 0]
+        for table, values in zip(chosen, (m, *(offset for offset, _ in found)), strict=True):
+            table[missing[ok]] = values[ok]
+        missing = missing[~ok]
+        if not missing.size:
+            m, offset, *below = (_int32(table[:, 0]) for table in chosen)
+            shifts = np.full(len(m), right, dtype=np.int32)
+            ends = (below[0], _int32(pivot[:, 0])) if pivot is not None else ()
+            return HighMul(m, offset, shifts, left, *ends)
+    return None
+
+
+def _offsets(points: Points, m: IntArray, left: int, right: int | IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Per row: the least offset that is exact with multiplier m, and whether there is one below 2^30 (as products)."""
+    big, k, under_k = np.int64(1) << 40, points.k << right, points.under_k << right
+    at, under = ((x << left) * m >> 32 for x in (points.at, points.under))
+    least = np.where(points.asked, k - at, -big).max(axis=1, keepdims=True)
+    most = np.where(points.under_asked, under_k - under - 1, big).min(axis=1, keepdims=True)
+    offset = np.where(least == -big, np.where(most == big, 0, most), least)
+    return offset, ((least <= most) & (np.abs(offset) < 1 << 30))[:, 0]
 
 
 def doubled(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> HighMul | None:
@@ -199,7 +250,8 @@ def doubled(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> H
     if int(np.abs(offset).max()) >= 1 << 30:  # h itself is below 2^30
         return None
     below = None if op.zero_point <= op.out.lo else _int32(offset - 2)
-    return HighMul(_int32(multiplier), _int32(offset), _int32(right), 2, below)
+    pivot = None if below is None else np.zeros_like(below)
+    return HighMul(_int32(multiplier), _int32(offset), _int32(right), 2, below, pivot)
 
 
 def narrow(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> Narrow | None:
@@ -223,9 +275,9 @@ def evaluate(form: Form, x: IntArray, out: IntType) -> IntArray:
         case Affine(multiplier, offset, below, pivot):
             constant = offset if below is None or pivot is None else np.where(x >= pivot, offset, below)
             index = (x.astype(np.float32) * multiplier + constant).astype(np.int32).astype(np.int64)
-        case HighMul(multiplier, offset, right, left, below):
+        case HighMul(multiplier, offset, right, left, below, pivot):
             shifted = (x << left).astype(np.int32).astype(np.int64)  # in 32 bits, as a kernel does
-            added = offset if below is None else np.where(x < 0, below, offset)
+            added = offset if below is None or pivot is None else np.where(x < pivot, below, offset)
             index = ((shifted * multiplier.astype(np.int64) >> 32) + added) >> right
         case Narrow(op, multiplier, shift) | Wide(op, multiplier, shift):
             return op.apply(x, multiplier.astype(np.int64), shift.astype(np.int64))

@@ -20,6 +20,7 @@ from tvm.target import Target
 from tvm.tirx import NE, AttrStmt, Broadcast, Cast, DeclBuffer, PrimFunc, Select, SeqStmt, Var, const
 from tvm.tirx import transform as lowering
 
+from codesign.backends.tvm.codegen import passes
 from codesign.backends.tvm.definition import Definition, Tensor
 from codesign.toolchain import cached, digest
 
@@ -56,30 +57,8 @@ def target() -> Any:
     return Target({"kind": "opencl", "device": "mali"}, Target("llvm"))
 
 
-@lru_cache(maxsize=1)
-def _passes() -> Any:
-    return tvm.ir.transform.Sequential(
-        [
-            schedulable.CanonicalizeLoop(),
-            schedulable.LowerInitBlock(),
-            schedulable.PlanAndUpdateBufferAllocationLocation(),
-            schedulable.ConvertBlocksToOpaque(),
-            schedulable.CompactBufferAllocation(),
-            schedulable.LowerMatchBuffer(),
-            schedulable.StmtSimplify(),
-            schedulable.LowerOpaqueBlock(),
-            lowering.FlattenBuffer(),
-            lowering.NarrowDataType(32),
-            schedulable.LoopPartition(),
-            lowering.VectorizeLoop(True),
-            schedulable.HoistIfThenElse(),
-            lowering.UnrollLoop(),
-            schedulable.RenormalizeSplitPattern(),
-            lowering.StmtSimplify(),
-            lowering.RemoveNoOp(),
-            schedulable.RewriteUnsafeSelect(),
-        ]
-    )
+# OpenCL's compilers do these themselves; irregular loops are annotated for CPUs.
+_LEFT_OUT = (schedulable.AnnotateIrregularLoop, lowering.StorageRewrite, lowering.CommonSubexprElim)
 
 
 def kernel_of(definition: Definition) -> Kernel:
@@ -100,7 +79,7 @@ def kernel_of(definition: Definition) -> Kernel:
 
 def _lower(func: Any, symbol: str, starts: list[int]) -> tuple[str, list[int], list[int]]:
     bound = lowering.BindTarget(target())(tvm.IRModule({symbol: func.with_attr("global_symbol", symbol)}))
-    lowered = _passes()(bound)[symbol]
+    lowered = passes(*_LEFT_OUT)(bound)[symbol]
     launch = ([1, 1, 1], [1, 1, 1])
 
     def note(statement: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from tvm import tirx
 
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, word
-from codesign.backends.tvm.pairs import PairSum, Pattern, patterns
+from codesign.backends.tvm.pairs import PairSum, Pattern, WholeSum, patterns
 from codesign.backends.tvm.requant import cheapest
 from codesign.backends.tvm.rules.rescale import channel, repeats_operand, rescaled, summed
 from codesign.backends.tvm.task import Task
@@ -35,7 +35,7 @@ class _Expressions:
         self.nodes = {node.name: node for node in builder.task.nodes}
         self.values: dict[str, Value] = {}
         self.bias: dict[str, IntArray] = {}  # what is still to be added
-        self.sums = _exact_sums(self.task)
+        self.sums = _exact_sums(self.task, builder.neon)
         self.repeats: set[str] = set()  # what is computed by an expression that holds its operand several times
         if self.task.anchor is not None:
             assert anchor is not None
@@ -66,7 +66,7 @@ class _Expressions:
             pattern, form = self.sums[node.name]
             if not self.repeats.isdisjoint((pattern.a, pattern.b)):
                 self.repeats.add(node.name)
-            return summed(form, self.value(pattern.a), self.value(pattern.b), task.types[node.name].dtype)
+            return summed(self.builder, form, self.value(pattern.a), self.value(pattern.b), task.types[node.name].dtype)
         if isinstance(op, Requant | Threshold):
             return self._rescaled(node, op, args[0])
         taken = [self.value(name) for name in args]
@@ -99,11 +99,11 @@ class _Expressions:
         return rescaled(self.builder, form, value, op.out)
 
 
-def _exact_sums(task: Task) -> dict[str, tuple[Pattern, PairSum]]:
+def _exact_sums(task: Task, integers: bool) -> dict[str, tuple[Pattern, PairSum | WholeSum]]:
     """By their result: the sums of two narrow values, with rescalings around them, that two multiply-adds compute."""
     found = {}
     for pattern in patterns(task.nodes, task.types, task.consts, (task.output,)):
-        form = pattern.form(task.types, task.consts)
+        form = pattern.form(task.types, task.consts, integers)
         if form is not None:
             found[pattern.result] = pattern, form
     return found

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from tvm import tirx
+from tvm import te, tirx
 
 from codesign.backends.tvm.affine import Affine
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, kind_of, word
-from codesign.backends.tvm.pairs import PairSum
+from codesign.backends.tvm.pairs import PairSum, WholeSum
 from codesign.backends.tvm.requant import Form, HighMul, Levels, Narrow, Wide
 from codesign.ir.ops import Requant, Rounding
 from codesign.ir.types import IntArray, IntType
@@ -62,7 +62,9 @@ def _affine(builder: Builder, form: Affine, x: Value) -> Value:
 
 def _high_mul(builder: Builder, form: HighMul, x: Value) -> Value:
     m, b = builder.constant("multiplier", form.multiplier), builder.constant("offset", form.offset)
-    r = builder.constant("right", form.right)
+    common = form.common_right if builder.neon else None
+    r = builder.constant("right", form.right) if common is None else None  # what is not read is no parameter
+    added = _added(builder, form, b)
     doubling = builder.neon and form.left > 0  # SQDMULH, which LLVM knows by its saturation
     shift = 31 if doubling else 32
     largest = integer((1 << 31) - 1, "int64")
@@ -71,17 +73,28 @@ def _high_mul(builder: Builder, form: HighMul, x: Value) -> Value:
         c, q = channel(m, index), x(index)
         wide = (q << integer(form.left - 32 + shift, "int32")).astype("int64") * m(c).astype("int64")
         high = wide >> integer(shift, "int64")
-        total = (tirx.min(high, largest) if doubling else high).astype("int32") + b(c)
-        if form.below is not None:  # the same difference for every channel
-            difference = int(form.below[0]) - int(form.offset[0])
-            total = total + (tirx.shift_right(q, integer(31, "int32")) & integer(difference, "int32"))
-        return tirx.shift_right(total, r(c))
+        total = (tirx.min(high, largest) if doubling else high).astype("int32") + added(c, q)
+        return tirx.shift_right(total, r(c)) if r is not None else _shifted(total, common or 0)
 
     return index_of
 
 
-def summed(form: PairSum, a: Value, b: Value, out: IntType) -> Value:
+def _added(builder: Builder, form: HighMul, offset: te.Tensor) -> Callable[[Expr, Expr], Expr]:
+    """What HighMul adds to the product, by the channel and x."""
+    if form.below is None or form.pivot is None:
+        return lambda c, q: offset(c)
+    differences = {int(d) for d in form.below.astype(np.int64) - form.offset}
+    if len(differences) == 1 and not form.pivot.any():
+        difference = integer(differences.pop(), "int32")
+        return lambda c, q: offset(c) + (tirx.shift_right(q, integer(31, "int32")) & difference)
+    below, pivot = builder.constant("below", form.below), builder.constant("pivot", form.pivot)
+    return lambda c, q: tirx.Select(q < pivot(c), below(c), offset(c))
+
+
+def summed(builder: Builder, form: PairSum | WholeSum, a: Value, b: Value, out: IntType) -> Value:
     """`form` applied to a and b."""
+    if isinstance(form, WholeSum):
+        return _limited(builder, _whole(form, a, b, out.lo), out)
     first, second, offset = (tirx.const(float(c), "float32") for c in (form.first, form.second, form.offset))
 
     def value(index: Sequence[Expr]) -> Expr:
@@ -92,12 +105,29 @@ def summed(form: PairSum, a: Value, b: Value, out: IntType) -> Value:
     return value
 
 
+def _whole(form: WholeSum, a: Value, b: Value, lo: int) -> Value:
+    first, second = integer(form.first, "int32"), integer(form.second, "int32")
+    offset = integer(form.offset - (lo << form.right), "int32")
+    return lambda index: _shifted(first * a(index) + second * b(index) + offset, form.right)
+
+
+def _shifted(total: Expr, right: int) -> Expr:
+    """total >> right, in 16 bits where the upper half of each word is enough: one instruction takes eight of them."""
+    if right < 16:
+        return tirx.shift_right(total, integer(right, "int32"))
+    upper = tirx.shift_right(total, integer(16, "int32")).astype("int16")
+    return tirx.shift_right(upper, integer(right - 16, "int16")) if right > 16 else upper
+
+
 def _limited(builder: Builder, index_of: Value, out: IntType) -> Value:
     top = out.count - 1
 
     def value(index: Sequence[Expr]) -> Expr:
-        limited = tirx.max(index_of(index), integer(0, "int32"))
-        if builder.neon and top < 1 << 8:  # SQXTUN, UQXTN: saturation costs nothing
+        y = index_of(index)
+        limited = tirx.max(y, integer(0, kind_of(y)))
+        if kind_of(y) == "int16":
+            limited = tirx.min(limited, integer(top, "int16")).astype("uint8").astype("int32")
+        elif builder.neon and top < 1 << 8:  # SQXTUN, UQXTN: saturation costs nothing
             words = tirx.min(limited, integer((1 << 16) - 1, "int32")).astype("uint16")
             limited = tirx.min(words, integer(top, "uint16")).astype("uint8").astype("int32")
         else:
