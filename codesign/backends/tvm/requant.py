@@ -188,6 +188,7 @@ def _range(x: IntType, shift: IntArray, rows: int, ends: tuple[_Frozen, _Frozen]
 
 
 def _search(levels: IntArray, never: int) -> Search:
+    levels = levels[:, : max(int((levels < never).any(axis=0).sum()), 1)]  # the last ones are never reached
     size = (1 << int(levels.shape[1]).bit_length()) - 1
     filled = np.pad(levels, ((0, 0), (0, size - levels.shape[1])), constant_values=never)
     return Search(np.minimum(filled, never), never)
