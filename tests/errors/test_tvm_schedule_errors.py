@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from codesign.backends.base import RunOptions, ignore_progress
+from codesign.backends.tvm.backend import TvmBackend
 from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.network import policy_of
 from codesign.backends.tvm.plan import plan
@@ -16,6 +19,7 @@ from codesign.backends.tvm.templates import TEMPLATES, make
 from codesign.errors import InputError
 from codesign.target import load_target
 from codesign.testing.cases import CASES
+from codesign.testing.graphs import feeds
 from codesign.testing.networks import ds_cnn
 
 CORES = ("cortex-a76", "cortex-a72", "host-x86")
@@ -84,3 +88,15 @@ def test_the_text_of_a_wrong_value() -> None:
 def test_a_trace_of_another_layout(lanes: object) -> None:
     text = refused(offers()["dot"], {"template": "metaschedule", "layout": "dot", "lanes": lanes, "trace": []})
     assert f": lanes is {lanes!r}; allowed: " in text
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"target": 1, "data": {}}', '{"target": "cortex-a76", "data": []}'])
+def test_damaged_figures(content: str, tmp_path: Path) -> None:
+    (tmp_path / "figures.json").write_text(content)
+    options, graph = RunOptions(1, 0.0, 1, None, None), CASES["dense"]()
+    with pytest.raises(InputError) as caught:
+        TvmBackend().run(tmp_path, graph, feeds(graph, 1, 1), options, ignore_progress)
+    assert str(caught.value) == (
+        f'{tmp_path}/figures.json: damaged: no target; allowed: {{"target": "name", "data": {{…}}, …}}; '
+        "try: codesign compile, which writes it again"
+    )
