@@ -143,12 +143,12 @@ def test_a_kernel_of_too_many_tensors() -> None:
     x = build.input((2, 2, 3), U4)
     graph = build.graph(build.node(Concat(), *[x] * 16))
     made = plan(graph, Policy())
-    pointers = tuple(np.zeros(1) for _ in range(17))
+    pointers = tuple(np.zeros(1) for _ in range(25))
     kernel = Kernel(type("", (), {"arguments": pointers})(), None)  # type: ignore[arg-type]
     with pytest.raises(UnsupportedError) as caught:
         program_of(made, [kernel])
     assert str(caught.value) == (
-        "concat1: one kernel with 17 tensors and constants; allowed: 16 at most; try: join the tensors in several steps"
+        "concat1: one kernel with 25 tensors and constants; allowed: 24 at most; try: join the tensors in several steps"
     )
 
 
@@ -268,3 +268,22 @@ def test_a_program_that_writes_too_little(arm: Made, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(run, "runner_of", lambda cpu: Silent())
     assert refused(arm) == "network_test: wrote 0 bytes of outputs, not 30"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "text"),
+    [
+        (None, 0, "cannot be read: No such file or directory; try: codesign compile, which makes it again"),
+        (b"", 0o755, "is damaged: no ELF program; try: codesign compile, which makes it again"),
+        (b"\x7fELF", 0o644, "is not executable; try: chmod +x, or codesign compile again"),
+    ],
+)
+def test_a_self_test_that_cannot_be_run(tmp_path: Path, content: bytes | None, mode: int, text: str) -> None:
+    program = tmp_path / "bin" / "network_test"
+    program.parent.mkdir()
+    if content is not None:
+        program.write_bytes(content)
+        program.chmod(mode)
+    with pytest.raises(InputError) as caught:
+        runners._program(tmp_path, "network")
+    assert str(caught.value) == f"{program}: {text}"
