@@ -6,6 +6,7 @@ its outermost loop, so that who calls it decides what runs in parallel.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -105,8 +106,15 @@ def compile_kernel(func: Any, cpu: Cpu) -> Object:
     def make(directory: Path) -> None:
         module, steps = lower(func, target, symbol)
         built = tvm.get_global_func("target.build.llvm")(module, target)
-        built.write_to_file(str(directory / "kernel.o"), "o")
+        (directory / "kernel.o").write_bytes(_object_code(built))
         (directory / "steps").write_text(str(steps))
 
     entry = cached("tvm-kernels", key, make)
     return Object(symbol, int((entry / "steps").read_text()), entry / "kernel.o")
+
+
+def _object_code(built: Any) -> bytes:
+    """What LLVM writes, by way of a file in memory: on a full disk LLVM ends the process without a word of ours."""
+    with os.fdopen(os.memfd_create("kernel.o"), "rb") as file:
+        built.write_to_file(f"/proc/self/fd/{file.fileno()}", "o")
+        return file.read()
