@@ -258,7 +258,9 @@ def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
 
     It is made aside and renamed, so an entry is either whole or absent; when two processes make the same entry, the
     first one stays. What `make` raises leaves no trace. An entry holds the checksums of its files, which are compared
-    when a process first uses it. Of each kind the ENTRIES_KEPT that were used last are kept. ToolError: the disk is full.
+    when a process first uses it. Of each kind the ENTRIES_KEPT that were used last are kept.
+
+    ToolError: the disk is full.
     """
     entry = cache_dir() / kind / key
     if entry.is_dir() and (entry in _verified or _is_whole(entry)):

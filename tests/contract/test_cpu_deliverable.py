@@ -14,7 +14,11 @@ from cpu_deliverables import HOST, Made, deliver, expect_exact, split_all
 from hypothesis import HealthCheck, given, settings
 
 from codesign.backends.tvm.deliver.run import execute, measure
+from codesign.backends.tvm.network import policy_of
+from codesign.backends.tvm.plan import plan
 from codesign.ir.graph import Graph
+from codesign.ir.types import IntType
+from codesign.testing.build import GraphBuilder
 from codesign.testing.cases import CASES
 from codesign.testing.graphs import graphs
 
@@ -42,6 +46,19 @@ def test_every_case_on_this_machine(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("target", "case"), [(target, case) for target, cases in IN_QEMU.items() for case in cases])
 def test_cases_in_qemu(target: str, case: str, tmp_path: Path) -> None:
     expect_exact(deliver(CASES[case](), target, tmp_path), (1, 2))
+
+
+@pytest.mark.parametrize(("bits", "signed", "pad"), [(16, False, 60_000), (16, True, -32_768), (20, False, 900_000)])
+@pytest.mark.parametrize("target", [HOST, "cortex-a72"])
+def test_wide_borders(target: str, bits: int, signed: bool, pad: int, tmp_path: Path) -> None:
+    """Padding with values that 16 bits with a sign do not hold, read from memory."""
+    b, wide = GraphBuilder(), IntType(bits, signed)
+    x = b.requant(b.input((4, 5, 3), wide), [1], [0], wide)
+    weights = np.random.default_rng(4).integers(-2, 2, (4, 3, 3, 3))
+    graph = b.graph(b.conv(x, weights, padding=(1, 1, 1, 1), pad_value=pad))
+    made = deliver(graph, target, tmp_path)
+    expect_exact(made)
+    assert any(s.border_value == pad for s in plan(graph, policy_of(made.cpu)).storage.values())
 
 
 @settings(max_examples=6, suppress_health_check=list(HealthCheck))
