@@ -93,8 +93,13 @@ class TvmBackend:
         asked = {"--stall": options.stall, "--trace": options.trace}
         found = [Diagnostic(name, "not for this build", "a streaming design") for name, value in asked.items() if value]
         raise_all(UsageError, found)
-        data = read_json(directory / FIGURES)
-        target = target_from_data(data["target"], data["data"])
+        path = directory / FIGURES
+        match read_json(path):
+            case {"target": str(name), "data": dict(data)}:
+                target = target_from_data(name, data, where=str(path))
+            case _:
+                hint = "codesign compile makes a new one"
+                raise InputError.at(str(path), "no target", "what codesign compile wrote", hint)
         outputs = _module(target).execute(directory, graph, feeds, target, progress)
         return Run(outputs, Report("", ()), {})
 
