@@ -160,7 +160,7 @@ def compile_graph(
 
 
 def _objective_notes(backend: Backend[Any], target: Target, objective: Objective | None) -> list[str]:
-    """What to know of an objective that the backend does not search for (its attribute `objectives`, where it has one)."""
+    """What to know of an objective that the backend does not search for (see its attribute `objectives`)."""
     known: Sequence[Objective] = getattr(backend, "objectives", get_args(Objective))
     if objective is None or objective in known:
         return []

@@ -112,6 +112,7 @@ def _simulated(out: Path, kernels: Sequence[Kernel], target: Target) -> Figures:
     notes = [
         f"cycles of one core of {cpu.core}; pipeline by LLVM's model of {cpu.scheduling_model}",
         f"{round(driver.cycles):,} of the cycles are for borders of images and calls between the layers",
+        *cpu.unused(),
         *profile.notes,
     ]
     return Figures(metrics, notes, rows)

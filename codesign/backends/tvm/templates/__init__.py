@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.definition import Definition
 from codesign.backends.tvm.task import Task
-from codesign.backends.tvm.templates.base import Choice, Template, expect_offered
+from codesign.backends.tvm.templates.base import Choice, Template, expect_offered, ordered
 from codesign.backends.tvm.templates.bitserial import Bitserial
 from codesign.backends.tvm.templates.depthwise import Depthwise
 from codesign.backends.tvm.templates.dot import Dot
@@ -21,13 +21,13 @@ from codesign.errors import CodesignError, InputError
 
 # The likely best first. The last one offers nothing: its choices come from the records.
 TEMPLATES: tuple[Template, ...] = (
-    Lanes(), Dot(), Bitserial(), Narrow(), Widening(), Interleaved(), Depthwise(), Loops(), MetaSchedule(),
+    Bitserial(), Lanes(), Dot(), Narrow(), Widening(), Interleaved(), Depthwise(), Loops(), MetaSchedule(),
 )  # fmt: skip
 
 
 def choices(task: Task, cpu: Cpu) -> list[Choice]:
     """Every schedule worth trying, the best guess first; there is always one."""
-    return [choice for template in TEMPLATES for choice in template.choices(task, cpu)]
+    return [choice for template in ordered(TEMPLATES, task, cpu) for choice in template.choices(task, cpu)]
 
 
 def make(task: Task, cpu: Cpu, choice: Choice) -> Definition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.definition import Definition
@@ -26,6 +26,18 @@ class Template(Protocol):
     def choices(self, task: Task, cpu: Cpu) -> Sequence[Choice]: ...
 
     def make(self, task: Task, cpu: Cpu, choice: Choice) -> Definition: ...
+
+
+@runtime_checkable
+class Contender(Template, Protocol):
+    """A template that is the best only for some of the tasks that it fits: for the others its guesses come last."""
+
+    def leads(self, task: Task, cpu: Cpu) -> bool: ...
+
+
+def ordered(templates: Sequence[Template], task: Task, cpu: Cpu) -> list[Template]:
+    """The likely best for a task first."""
+    return sorted(templates, key=lambda t: isinstance(t, Contender) and not t.leads(task, cpu))
 
 
 def expect_offered(where: str, choice: Choice, offered: Sequence[Choice]) -> None:

@@ -33,7 +33,7 @@ def tiled(schedule: Schedule, sums: str, size: Mapping[str, Any], whole: bool, u
         for name in (*behind, "out"):
             schedule.reverse_compute_at(blocks[name], at, preserve_unit_loops=True)
     for name in reversed(blocks):
-        if name in STRIPS:
+        if name in (*STRIPS, "words"):
             continue
         if name == "patch":  # for all channels
             around = schedule.get_loops(schedule.get_sblock(sums))[1]
