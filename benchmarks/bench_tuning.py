@@ -2,8 +2,9 @@
 
     python benchmarks/bench_tuning.py -t cortex-a76 --network resnet8 --minutes 15
 
-Untuned are the templates' best guesses, what `codesign compile` takes without records; then the definition's own loops, of
-the template `loops`: one element after the other, and the last axis in vectors. The table of docs/guide/tuning.md.
+Untuned are the templates' best guesses, what `codesign compile` takes without records; the other two are the
+definition's own loops, of the template `loops`: one element after the other, and the last axis in vectors. This is the
+table of docs/guide/tuning.md.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def main() -> None:
         latency[name] = figures["latency_ns"]
     for name, _, total in rows:
         ratios = total / tuned.state.total, latency[name] / latency["tuned"]
-        print(f"{name:<12}{total:>18,.0f}{ratios[0]:>7.1f}{latency[name]:>16,.0f}{ratios[1]:>7.1f}")
+        print(f"{name:<12}{total:>18,.0f}{ratios[0]:>7.2f}{latency[name]:>16,.0f}{ratios[1]:>7.2f}")
 
 
 if __name__ == "__main__":

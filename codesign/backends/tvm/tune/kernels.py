@@ -110,8 +110,8 @@ class Kernel:
     def propose(self, rng: np.random.Generator, most: int = BATCH) -> list[int]:
         """The numbers of the next choices to try, marked as running.
 
-        First the definition's loops and each template's own guesses; then half by prediction, a quarter among the neighbours
-        of the best one, in the order of their predictions, and a quarter anywhere.
+        First the definition's loops and each template's own guesses; then half by prediction, a quarter among the
+        neighbours of the best one, in the order of their predictions, and a quarter anywhere.
         """
         left = self.left
         if not left:
