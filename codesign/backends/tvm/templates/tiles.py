@@ -57,8 +57,10 @@ def _tiles_of_output(schedule: Schedule, sums: str, size: Mapping[str, Any], pat
         schedule.add_unit_loop(schedule.get_loops(out)[0])
     h, w, o = schedule.get_loops(out)
     at, inner = _split(schedule, (h, w, o), size, SUMS, (), patches)
-    schedule.vectorize(inner[-1])
-    for loop in inner[:-1]:
+    lanes = SUMS * (int(size["blocks"]) & -int(size["blocks"]))  # LLVM takes vectors of other lengths to pieces
+    *inner[-1:], vector = schedule.split(inner[-1], [None, lanes])
+    schedule.vectorize(vector)
+    for loop in inner:
         schedule.unroll(loop)
     return at
 
