@@ -59,3 +59,14 @@ def test_sums_of_a_number_of_channels_that_is_no_power_of_two() -> None:
     code = module.inspect_source("asm")
     assert code.count("sdot") in (72, 144)  # whether or not both steps are written out
     assert ".s[1], w" not in code
+
+
+def test_eight_channels_fill_a_shorter_vector() -> None:
+    """Half of a long one would be rescaled channel by channel."""
+    network = Network((6, 6, 16))
+    graph = network.graph(network.conv_layer(network.conv_layer(network.x, 16, (1, 1)), 8, (1, 1), relu=False))
+    cpu = load_target("host-x86").cpu
+    assert cpu is not None
+    task = plan(graph, Policy("uint8")).tasks[-1]
+    first = choices(task, replace(cpu, features=("avx512vnni",)))[0]
+    assert (first["template"], first["lanes"]) == ("dot", 8)
