@@ -64,8 +64,10 @@ def _tiles_of_output(schedule: Schedule, size: Mapping[str, Any], unit: int) -> 
         schedule.add_unit_loop(schedule.get_loops(out)[0])
     h, w, o = schedule.get_loops(out)
     at, inner = _split(schedule, (h, w, o), size, unit, ())
-    schedule.vectorize(inner[-1])
-    for loop in inner[:-1]:
+    lanes = unit * (int(size["blocks"]) & -int(size["blocks"]))  # LLVM takes vectors of other lengths to pieces
+    *inner[-1:], vector = schedule.split(inner[-1], [None, lanes])
+    schedule.vectorize(vector)
+    for loop in inner:
         schedule.unroll(loop)
     return at
 
