@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from codesign.arrays import Array, array_paths, read_array, write_array
-from codesign.errors import CodesignError, InputError, UsageError
+from codesign.errors import CodesignError, InputError, UsageError, reason_of
 from codesign.ir.graph import Graph
 from codesign.ir.text import parse_graph, print_graph
 from codesign.ir.types import IntArray
@@ -86,7 +86,7 @@ def staged(out: Path) -> Iterator[Path]:
                 parent.rmdir()
         if isinstance(error, OSError):
             where = f" ({error.filename})" if error.filename and not str(error.filename).startswith(str(out)) else ""
-            raise InputError.at(str(out), f"cannot be written: {error.strerror}{where}", hint="another -o") from error
+            raise InputError.at(str(out), f"cannot be written: {reason_of(error)}{where}", hint="another -o") from error
         raise
 
 
@@ -160,7 +160,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError.at(str(path), f"cannot be written: {error.strerror}") from error
+        raise InputError.at(str(path), f"cannot be written: {reason_of(error)}") from error
 
 
 def read_build(directory: Path) -> Build:

@@ -26,7 +26,7 @@ COMMANDS = {
     "tune": "the fastest kernels for a processor, searched within a budget and kept on record",
     "records": "what tuning found so far: exported, imported, repaired",
     "export": "the integer graph as a .tflite or .tosa file, compared with the format's own interpreter",
-    "simulate": "a compiled design cycle by cycle, compared with the golden evaluation",
+    "simulate": "a compiled design executed, compared with the golden evaluation and the cycle model",
     "report": "the figures of one or more build directories",
     "train": "quantisation-aware training from a recipe",
     "calibrate": "a board's measurements to the factors of its simulated cycles",

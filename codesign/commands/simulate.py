@@ -1,4 +1,8 @@
-"""`codesign simulate`: a design cycle by cycle, compared with the golden evaluation and the cycle model."""
+"""`codesign simulate`: a design executed, compared with the golden evaluation.
+
+A streaming design runs cycle by cycle and is compared with the cycle model, too; what is made for a processor or a GPU
+runs as it is.
+"""
 
 from __future__ import annotations
 

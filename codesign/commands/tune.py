@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     target = load_target(args.target)
     backend: Any = pick_backend(target, None)
     if target.cpu is None or not hasattr(backend, "tune"):
-        hint = f"codesign compile -t {target.name}, which searches by itself"
+        how = "ranks every kernel by the cost model" if target.gpu else "searches by itself"
+        hint = f"codesign compile -t {target.name}, which {how}"
         raise UsageError.at("target", f"{target.name} has no kernels to tune", "a processor", hint)
     expect_place(args.output)
     told = _Told()

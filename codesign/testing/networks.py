@@ -1,13 +1,15 @@
-"""The networks of MLPerf Tiny as integer graphs that TFLite's converter could have made, with random weights.
+"""Networks of MLPerf Tiny, and MobileNetV2, as integer graphs that TFLite could have made, with random weights.
 
     resnet8      32x32x3, three residual blocks of 16, 32 and 64 channels, 10 classes    12.5 million MACs
     ds_cnn       49x10x1, four depthwise-separable blocks of 64 channels, 12 classes      2.7 million MACs
     autoencoder  640-128-128-128-128-8-128-128-128-128-640                                0.3 million MACs
+    mobilenet_v2 96x96x3, width 0.35, 17 inverted residuals, 1,000 classes               12 million MACs
 
 Weights are Gaussian (He), quantised per channel (matrix products: per tensor) to 8 bits or fewer, activations to int8
 with zero points. The scales of the activations are those that random frames need, layer by layer, so that every tensor
 uses its range. Rescalings are those of TFLite's reference kernels: `export_tflite` takes the graphs as they are.
-Source: https://github.com/mlcommons/tiny, benchmark/training.
+Sources: https://github.com/mlcommons/tiny, benchmark/training; Sandler et al., MobileNetV2, CVPR 2018, table 2, ReLU in
+the place of ReLU6.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ FRAMES = 8  # that the scales are chosen for
 OUTLIERS = 0.001  # of a layer's results, which its scale may leave out
 CLIPPED = {2: 1.2, 3: 2.0, 4: 2.7}  # bits -> standard deviations that the largest weight stands for; 8: all of them
 LEFT = 20  # how far TFLite's ADD shifts its inputs before it scales them
+
+INVERTED_RESIDUALS = (  # of MobileNetV2: expansion, channels at width 1, repeats, stride of the first
+    (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+)  # fmt: skip
 
 
 class Network(GraphBuilder):
@@ -68,11 +74,11 @@ class Network(GraphBuilder):
         """A matrix product."""
         return self._linear(Dense(), x, (outputs, self.type(x).channels), False, relu, bits)
 
-    def add_layer(self, a: str, b: str) -> str:
-        """relu(a + b): TFLite's ADD."""
+    def add_layer(self, a: str, b: str, relu: bool = True) -> str:
+        """a + b, or relu(a + b): TFLite's ADD."""
         first, second = self.params[a], self.params[b]
         reals = sum(self.params[n].quant.dequantise(self.frames[n]) for n in (a, b))
-        params = _fitting(np.maximum(np.asarray(reals), 0.0))
+        params = _fitting(np.maximum(np.asarray(reals), 0.0) if relu else np.asarray(reals))
         by = Summation.of(first, second, params, 1, LEFT)
         terms = []
         for name, meaning, factor in ((a, first, by.factors[0]), (b, second, by.factors[1])):
@@ -187,6 +193,27 @@ def autoencoder(weight_bits: int = 8) -> Graph:
     for outputs in (128, 128, 128, 8, 128, 128, 128, 128):
         x = n.dense_layer(x, outputs)
     return n.graph(n.dense_layer(x, 640, relu=False, bits=8))
+
+
+def mobilenet_v2(weight_bits: int = 8, width: float = 0.35, size: int = 96, classes: int = 1000) -> Graph:
+    """Image classification (ImageNet)."""
+    n = Network((size, size, 3), weight_bits)
+    x = n.conv_layer(n.x, _multiple_of_8(32 * width), stride=(2, 2), bits=8)
+    for expansion, channels, repeats, stride in INVERTED_RESIDUALS:
+        for repeat in range(repeats):
+            inputs, outputs = n.type(x).channels, _multiple_of_8(channels * width)
+            y = n.conv_layer(x, expansion * inputs, (1, 1)) if expansion > 1 else x
+            y = n.conv_layer(y, 0, stride=(stride, stride) if repeat == 0 else (1, 1))
+            y = n.conv_layer(y, outputs, (1, 1), relu=False)
+            x = n.add_layer(y, x, relu=False) if repeat > 0 else y
+    x = n.conv_layer(x, max(1280, _multiple_of_8(1280 * width)), (1, 1))
+    return n.graph(n.softmax_layer(n.dense_layer(n.mean_layer(x), classes, relu=False, bits=8)))
+
+
+def _multiple_of_8(channels: float) -> int:
+    """The nearest multiple of 8, but not less than nine tenths."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
 NETWORKS: Mapping[str, Callable[..., Graph]] = {make.__name__: make for make in (resnet8, ds_cnn, autoencoder)}

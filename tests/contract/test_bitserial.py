@@ -16,9 +16,10 @@ from test_arm_templates import compare, cpu_of
 from codesign.backends.tvm.definition import Definition
 from codesign.backends.tvm.plan import Policy, plan
 from codesign.backends.tvm.task import Task
-from codesign.backends.tvm.templates import choices, make
-from codesign.backends.tvm.templates.bitserial import Bitserial
+from codesign.backends.tvm.templates import TEMPLATES, choices, make
 from codesign.backends.tvm.templates.bits import pack_planes, planes_of
+from codesign.backends.tvm.templates.bitserial import Bitserial
+from codesign.backends.tvm.tune.measure import choices_of
 from codesign.errors import InputError
 from codesign.ir.graph import Graph
 from codesign.ir.ops import Rounding
@@ -149,10 +150,40 @@ def test_what_does_not_fit_is_left_to_others() -> None:
         make(_task(between), cpu, {"template": "bitserial", "rows": 1, "columns": 1, "blocks": 1, "strip": 1})
 
 
+def first(graph: Graph, core: str) -> str:
+    """The template that a layer is compiled with where nothing is on record."""
+    task, cpu = _task(graph), cpu_of(core)
+    assert choices(task, cpu)[0] == choices_of(task, cpu, TEMPLATES)[0]
+    return str(choices(task, cpu)[0]["template"])
+
+
+def test_it_comes_first_where_fewer_instructions_do() -> None:
+    """One plane by one: everywhere. Two by two: where MLA takes a pipe of two for two cycles."""
+    rng = np.random.default_rng(4)
+    one, two = (product(t, t, 32, 32, rng) for t in (BIPOLAR, IntType(2, True)))
+    assert [first(one, core) for core in ("cortex-a53", "cortex-a72", "cortex-a76")] == ["bitserial"] * 3
+    assert [first(two, core) for core in ("cortex-a53", "cortex-a72", "cortex-a76")] == ["narrow", "bitserial", "lanes"]
+    assert "bitserial" in {choice["template"] for choice in choices(_task(two), cpu_of("cortex-a76"))}
+
+
+def test_planes_stay_within_the_stack() -> None:
+    """A strip of a wide image is as high as its planes may be large; a row that is too large is left to others."""
+    cpu = cpu_of("cortex-a72")
+    for width, strips in ((16, {4}), (200, {2}), (4096, set())):
+        b = GraphBuilder()
+        x = chain(b, BIPOLAR, (16, width, 256))
+        w = np.ones((16, 3, 3, 256), dtype=np.int64)
+        graph = b.graph(b.conv(x, w, BIPOLAR, None, (1, 1), (1, 1, 1, 1), 1, (1, 1), 1))
+        offered = Bitserial().choices(_task(graph), cpu)
+        assert {c["rows"] * c["strip"] for c in offered} == strips
+
+
 def test_planes_are_the_bits() -> None:
     """Byte g holds the channels g, g + size, g + 2 size, …, and zeros behind the last."""
     planes = planes_of(-2, 1)
-    assert planes is not None and planes.coefficients == (1, -2)
+    assert planes is not None
+    assert planes.coefficients == (1, -2)
     packed = pack_planes(np.array([[1, -2, -1, 0, 0, 0, 0, 0, 0, -1]]), planes, 2)
     np.testing.assert_array_equal(packed, [[[0b00000011, 0b00010000], [0b00000010, 0b00010001]]])
-    assert planes_of(0, 4) is None and planes_of(-3, 0) is None
+    assert planes_of(0, 4) is None
+    assert planes_of(-3, 0) is None

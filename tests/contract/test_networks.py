@@ -13,9 +13,9 @@ from codesign.export.tflite.verify import differences
 from codesign.frontend.tflite.importer import import_tflite
 from codesign.frontend.tflite.source import litert_version
 from codesign.ir.graph import Graph
-from codesign.ir.ops import Conv2d, Dense, Requant
+from codesign.ir.ops import Add, Conv2d, Dense, Requant
 from codesign.ir.text import parse_graph, print_graph
-from codesign.testing.networks import INT8, NETWORKS
+from codesign.testing.networks import INT8, NETWORKS, mobilenet_v2
 
 MACS = {"resnet8": 12_501_632, "ds_cnn": 2_656_768, "autoencoder": 264_192}
 
@@ -31,6 +31,17 @@ def test_size_and_text(name: str) -> None:
     graph = NETWORKS[name]()
     assert sum(work.macs for work in graph.work().values()) == MACS[name]
     assert parse_graph(print_graph(graph)).digest() == graph.digest() == NETWORKS[name]().digest()
+
+
+def test_mobilenet_v2_has_its_17_inverted_residuals() -> None:
+    graph = mobilenet_v2(classes=10)
+    convolutions = [node.op for node in graph.nodes if isinstance(node.op, Conv2d)]
+    assert len(convolutions) == 52
+    assert sum(op.groups > 1 for op in convolutions) == 17
+    assert [op.stride for op in convolutions].count((2, 2)) == 5
+    assert sum(isinstance(node.op, Add) for node in graph.nodes) == 10
+    assert graph.type(graph.nodes[-1].name).shape == (10,)
+    assert sum(work.macs for work in graph.work().values()) == 10_654_128 + 1280 * 10
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

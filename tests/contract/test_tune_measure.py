@@ -142,7 +142,8 @@ def test_a_network_is_tuned_from_an_empty_store_and_again_from_records(tmp_path:
     search = Search(tasks, made.target, Store(made.cpu, tmp_path), (Loops(), Wrong()), pool_size=1)
     tuned = search.run(Budget(trials=12))
     assert set(tuned.choices) == {task.output for task in tasks}
-    assert tuned.state.total <= tuned.state.untuned
+    assert tuned.state.total <= tuned.state.guessed
+    assert tuned.state.total <= tuned.state.vectors
     assert any(reason.startswith("wrong: ") for reason in tuned.rejected)
     again = recorded(tasks, made.target, Store(made.cpu, tmp_path), (Loops(), Wrong()))
     assert again == tuned.choices

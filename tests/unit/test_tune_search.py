@@ -100,12 +100,15 @@ def test_the_search_finds_the_best_of_a_space_without_trying_all_of_it(
     assert (choice["a"], choice["b"]) == BEST
     assert len(measurer.asked) <= 300 < SIDE * SIDE
     assert states[-1].total == 100.0
-    assert (states[-1].untuned, states[-1].scalar) == (10_000.0, 20_000.0)
-    assert str(states[-1]).endswith("(0 rejected): 100 cycles, 100.0 times faster than untuned")
+    assert (states[-1].vectors, states[-1].scalar) == (10_000.0, 20_000.0)
+    assert states[-1].guessed == measurer.trial({"template": "grid", "a": 0, "b": 0}).cost
+    assert str(states[-1]).endswith(
+        "(0 rejected): 100 cycles, 12.34 times faster than untuned, 200.0 than the definition, 100.0 in vectors"
+    )
     assert [s.total for s in states] == sorted((s.total for s in states), reverse=True)
 
 
-def test_it_starts_with_the_untuned_schedules_and_the_first_guesses(
+def test_it_starts_with_the_definition_and_the_first_guesses(
     tasks: Sequence[Task], target: Target, tmp_path: Path
 ) -> None:
     measurer = Pretended(target)

@@ -35,6 +35,7 @@ from codesign.errors import InputError
 
 MOST_TILES = 28  # accumulators, of 32 registers: the others hold weights and an activation
 MOST_CHOICES = 64
+RESCALING = 4  # cycles a vector, or a channel
 MOST_TILES_AVX2 = 9  # of 16, where weights and activations need two each
 
 
@@ -61,7 +62,7 @@ class Dot:
                 if rows * columns * blocks <= most:
                     size = {"lanes": lanes, "rows": rows, "columns": columns, "blocks": blocks}
                     choice = {"template": self.name, **size}
-                    ranked.append((_cost(windows, outputs, choice), choice))
+                    ranked.append((_cost(windows, outputs, choice, len(task.inputs) == 1), choice))
         ranked.sort(key=lambda pair: pair[0])
         return [choice for _, choice in ranked[:MOST_CHOICES]]
 
@@ -175,9 +176,15 @@ def _accumulate(schedule: Schedule, at: object, intrinsic: str, moved: bool) -> 
     schedule.tensorize(lane, intrinsic)
 
 
-def _cost(windows: Windows, outputs: int, choice: Choice) -> tuple[float, int]:
-    """Cycles of the inner loop for the whole layer, a product a cycle, two loads a cycle, a latency of four or five."""
+def _cost(windows: Windows, outputs: int, choice: Choice, alone: bool) -> tuple[float, int]:
+    """Cycles for the whole layer: a product a cycle, two loads a cycle, a latency of four or five, and the rescaling.
+
+    That is done in vectors where the channels fill them, otherwise one channel at a time. A sum with another tensor
+    counts for nothing: it was measured to be slower in vectors of eight than one channel at a time.
+    """
     tiles = choice["rows"] * choice["columns"] * choice["blocks"]
     loads = choice["rows"] * choice["columns"] + choice["blocks"]
-    repeats = windows.rows * windows.columns * -(-outputs // choice["lanes"]) / tiles
-    return repeats * max(tiles, loads / 2, 5), -tiles
+    pixels, lanes = windows.rows * windows.columns, choice["lanes"]
+    rescaled = outputs if outputs % lanes else outputs // lanes
+    repeats = pixels * -(-outputs // lanes) / tiles
+    return repeats * max(tiles, loads / 2, 5) + pixels * rescaled * RESCALING * alone, -tiles

@@ -33,7 +33,7 @@ def tiled(schedule: Schedule, sums: str, size: Mapping[str, Any], whole: bool, u
         for name in (*behind, "out"):
             schedule.reverse_compute_at(blocks[name], at, preserve_unit_loops=True)
     for name in reversed(blocks):
-        if name in STRIPS:
+        if name in (*STRIPS, "words"):
             continue
         if name == "patch":  # for all channels
             around = schedule.get_loops(schedule.get_sblock(sums))[1]
@@ -64,8 +64,10 @@ def _tiles_of_output(schedule: Schedule, size: Mapping[str, Any], unit: int) -> 
         schedule.add_unit_loop(schedule.get_loops(out)[0])
     h, w, o = schedule.get_loops(out)
     at, inner = _split(schedule, (h, w, o), size, unit, ())
-    schedule.vectorize(inner[-1])
-    for loop in inner[:-1]:
+    lanes = unit * (int(size["blocks"]) & -int(size["blocks"]))  # LLVM takes vectors of other lengths to pieces
+    *inner[-1:], vector = schedule.split(inner[-1], [None, lanes])
+    schedule.vectorize(vector)
+    for loop in inner:
         schedule.unroll(loop)
     return at
 

@@ -26,8 +26,8 @@ SETTLED = 5
 
 BETTER = 0.99  # of the best cost so far, to count as better
 
-UNTUNED = "loops"
-"""The template whose first choice is what is compiled without tuning: the last axis in vectors."""
+DEFINITION = "loops"
+"""The template of the definition's own loops: its first choice has the last axis in vectors, its last one none."""
 
 
 @dataclass
@@ -59,12 +59,19 @@ class Kernel:
         return min(exact, key=lambda trial: trial.cost, default=None)
 
     @property
-    def untuned(self) -> tuple[Trial | None, Trial | None]:
-        """What is compiled without tuning: with vectors, and one element after the other."""
-        plain = [text for text, choice in zip(self.texts, self.choices, strict=True) if choice["template"] == UNTUNED]
-        ends = [self.tried.get(text) for text in (plain[:1] + plain[-1:])] or [None, None]
-        vectors, scalar = (trial if trial is not None and trial.status == "exact" else None for trial in ends)
-        return vectors, scalar
+    def guessed(self) -> Trial | None:
+        """What is compiled without tuning: the templates' best guess."""
+        return self._exact(self.texts[0])
+
+    @property
+    def definition(self) -> tuple[Trial | None, Trial | None]:
+        """The loops of the definition: one element after the other, and the last axis in vectors."""
+        plain = [t for t, choice in zip(self.texts, self.choices, strict=True) if choice["template"] == DEFINITION]
+        return (self._exact(plain[-1]), self._exact(plain[0])) if plain else (None, None)
+
+    def _exact(self, text: str) -> Trial | None:
+        trial = self.tried.get(text)
+        return trial if trial is not None and trial.status == "exact" else None
 
     @property
     def left(self) -> list[int]:
@@ -103,8 +110,8 @@ class Kernel:
     def propose(self, rng: np.random.Generator, most: int = BATCH) -> list[int]:
         """The numbers of the next choices to try, marked as running.
 
-        First the untuned ones and each template's own guesses; then half by prediction, a quarter among the neighbours
-        of the best one, in the order of their predictions, and a quarter anywhere.
+        First the definition's loops and each template's own guesses; then half by prediction, a quarter among the
+        neighbours of the best one, in the order of their predictions, and a quarter anywhere.
         """
         left = self.left
         if not left:
@@ -116,7 +123,7 @@ class Kernel:
         return picked
 
     def _first(self) -> list[int]:
-        plain = [i for i, choice in enumerate(self.choices) if choice["template"] == UNTUNED]
+        plain = [i for i, choice in enumerate(self.choices) if choice["template"] == DEFINITION]
         return list(dict.fromkeys([*plain[:1], *plain[-1:], *range(min(FIRST, len(self.choices)))]))
 
     def _next(self, left: Sequence[int], rng: np.random.Generator, most: int) -> list[int]:

@@ -102,15 +102,17 @@ class Search:
 
     def state(self) -> State:
         """Where the search stands."""
-        total = untuned = scalar = 0.0
+        total = guessed = scalar = vectors = 0.0
         for kernel in self.kernels:
-            vectors, one_by_one = kernel.untuned
-            total += kernel.share()
-            untuned += len(kernel.outputs) * vectors.cost if vectors else kernel.share()
-            scalar += len(kernel.outputs) * one_by_one.cost if one_by_one else kernel.share()
+            known, times = kernel.share(), len(kernel.outputs)
+            total += known
+            one_by_one, in_vectors = kernel.definition
+            guessed += times * kernel.guessed.cost if kernel.guessed else known
+            scalar += times * one_by_one.cost if one_by_one else known
+            vectors += times * in_vectors.cost if in_vectors else known
         seconds = time.monotonic() - self._start
         rejected = sum(self._rejected.values())
-        return State(seconds, self._trials, rejected, total, untuned, scalar, self.measurer.unit)
+        return State(seconds, self._trials, rejected, total, guessed, scalar, vectors, self.measurer.unit)
 
     def _spent(self, budget: Budget) -> bool:
         if budget.trials is not None and self._trials + self._running() >= budget.trials:
@@ -239,8 +241,8 @@ class Search:
         if budget.trials is not None:
             progress("tuning, trials", self._trials, budget.trials)
         state = self.state()
-        if state.untuned:
-            progress(f"{state.unit}, best of untuned", round(state.total), round(state.untuned))
+        if state.guessed:
+            progress(f"{state.unit}, best of untuned", round(state.total), round(state.guessed))
 
 
 def recorded(tasks: Sequence[Task], target: Target, store: Store, templates: Sequence[Template]) -> dict[str, Choice]:
