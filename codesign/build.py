@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -124,6 +124,7 @@ def compile_graph(
     also of a replayed schedule; InputError for `out`, the schedule or the inputs.
     """
     backend = pick_backend(target, backend_name)
+    notes = [*notes, *_objective_notes(backend, target, objective)]
     feeds = _feeds(graph, inputs) if inputs is not None else example_feeds(graph)
     raise_all(UnsupportedError, check_graph(graph, target, backend))
     with staged(out) as directory:
@@ -156,6 +157,16 @@ def compile_graph(
         }
         write_build(directory, manifest, graph, report, feeds, outputs)
     return report
+
+
+def _objective_notes(backend: Backend[Any], target: Target, objective: Objective | None) -> list[str]:
+    """What to know of an objective that the backend does not search for (see its attribute `objectives`)."""
+    known: Sequence[Objective] = getattr(backend, "objectives", get_args(Objective))
+    if objective is None or objective in known:
+        return []
+    return [
+        f"--objective {objective} changes nothing for {target.name}: {backend.name} knows {' and '.join(known)} only"
+    ]
 
 
 def _schedule_of(path: Path) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from codesign.arrays import Array, array_paths, read_array, write_array
-from codesign.errors import CodesignError, InputError, UsageError
+from codesign.errors import CodesignError, InputError, UsageError, reason_of
 from codesign.ir.graph import Graph
 from codesign.ir.text import parse_graph, print_graph
 from codesign.ir.types import IntArray
@@ -49,6 +49,16 @@ class Build:
         return self.graph.quantise_inputs(*inputs), [output.astype("int64") for output in outputs]
 
 
+class _Undone(Exception):
+    """Ends a trial: nothing stays."""
+
+
+def expect_place(out: Path) -> None:
+    """Raise what `staged` would, before long work whose result goes there."""
+    with contextlib.suppress(_Undone), staged(out):
+        raise _Undone
+
+
 @contextlib.contextmanager
 def staged(out: Path) -> Iterator[Path]:
     """A fresh directory beside `out` that takes its place when the body ends; when it raises, nothing stays behind.
@@ -76,7 +86,7 @@ def staged(out: Path) -> Iterator[Path]:
                 parent.rmdir()
         if isinstance(error, OSError):
             where = f" ({error.filename})" if error.filename and not str(error.filename).startswith(str(out)) else ""
-            raise InputError.at(str(out), f"cannot be written: {error.strerror}{where}", hint="another -o") from error
+            raise InputError.at(str(out), f"cannot be written: {reason_of(error)}{where}", hint="another -o") from error
         raise
 
 
@@ -150,7 +160,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError.at(str(path), f"cannot be written: {error.strerror}") from error
+        raise InputError.at(str(path), f"cannot be written: {reason_of(error)}") from error
 
 
 def read_build(directory: Path) -> Build:

@@ -1,4 +1,4 @@
-"""The whole way on real data: train two networks, compile each for two FPGAs and one for an NPU, compare everything."""
+"""The whole way on real data: two networks trained, built for two FPGAs, one for an NPU, an ARM core and a GPU too."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ Every error that a user can cause is a `CodesignError`; its class fixes the exit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -85,6 +86,19 @@ class ToolError(CodesignError):
     """A tool that is missing, failed, hung or ran out of its time limit."""
 
     exit_status = 4
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says, such as `No space left on device`; of a copied tree what it says of its first file.
+
+    Not every OSError has `strerror`: shutil.copytree raises one with a list of (source, destination, reason).
+    """
+    if error.strerror:
+        return error.strerror
+    first = error.args[0] if error.args else ""
+    text = str(first[0][-1] if isinstance(first, list) and first else first).strip()
+    found = re.match(r"\[Errno \d+\] ([^:]+)", text)
+    return found[1] if found else text or type(error).__name__
 
 
 def raise_all(error: type[CodesignError], diagnostics: Sequence[Diagnostic]) -> None:

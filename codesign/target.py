@@ -48,6 +48,7 @@ _FIELDS: Mapping[str, type] = {
     "gpu": dict,
 }
 _OPTIONAL = ("fabric", "part", "npu", "cpu", "gpu")
+_PROCESSOR_CLOCKS_HZ = (1_000_000, 10_000_000_000)
 _NPU_FIELDS = ("accelerator", "system_config", "memory_mode", "ini")
 _KINDS: Mapping[type, str] = {str: "text", list: "a list of names", int: "a whole number", dict: "a table"}
 
@@ -197,16 +198,24 @@ def _check_cpu(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:
     from codesign.backends.tvm.cpu import cpu_problems
     from codesign.backends.tvm.mali.gpu import gpu_problems
 
+    if "gpu" in data and "cpu" in data:
+        return [Diagnostic(where, "both cpu and gpu", "one of them: a target is one device")]
     if "gpu" in data:
-        if "cpu" in data:
-            return [Diagnostic(where, "both cpu and gpu", "one of them: a target is one device")]
-        return gpu_problems(where, data["gpu"], data["sources"])
+        return _check_clock(where, data["clock_hz"]) + gpu_problems(where, data["gpu"], data["sources"])
     if "cpu" in data:
-        return cpu_problems(where, data["cpu"], data["sources"])
+        return _check_clock(where, data["clock_hz"]) + cpu_problems(where, data["cpu"], data["sources"])
     if data["backends"] == ["tvm"]:
         allowed = "a table of a processor's core, caches and memory"
         return [Diagnostic(where, "cpu is missing", allowed, "targets/cortex-a72.toml shows it")]
     return []
+
+
+def _check_clock(where: str, clock_hz: int) -> list[Diagnostic]:
+    """A processor's clock; one of a few Hz is a figure in MHz or GHz. What is no clock at all, `_check_values` says."""
+    low, high = _PROCESSOR_CLOCKS_HZ
+    if clock_hz <= 0 or low <= clock_hz <= high:
+        return []
+    return [Diagnostic(where, f"clock_hz is {clock_hz}", f"{low:_} to {high:_}, in Hz")]
 
 
 def _check_npu(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:

@@ -9,6 +9,7 @@ looks for them. `run` runs one with a log, a time limit and a callback for its l
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -24,13 +25,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codesign.errors import Diagnostic, ToolError
+from codesign.errors import Diagnostic, ToolError, reason_of
 
 LINES_KEPT = 200  # of a tool's output, for `Completed.lines`; the log file has all of them
 ENTRIES_KEPT = 500  # of each kind in the cache; a compiled model has a few hundred kilobytes
 LINES_SHOWN = 8  # of a failing tool's output, in the error
 COLUMNS_SHOWN = 300  # of each of them: a compiler repeats a source line, which may hold a table
 CHECKSUMS = "checksums"  # of a cache entry's files, within the entry
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, or of a user's share of it
 
 _verified: set[Path] = set()  # cache entries that this process has compared with their checksums, or made
 
@@ -256,6 +259,8 @@ def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
     It is made aside and renamed, so an entry is either whole or absent; when two processes make the same entry, the
     first one stays. What `make` raises leaves no trace. An entry holds the checksums of its files, which are compared
     when a process first uses it. Of each kind the ENTRIES_KEPT that were used last are kept.
+
+    ToolError: the disk is full.
     """
     entry = cache_dir() / kind / key
     if entry.is_dir() and (entry in _verified or _is_whole(entry)):
@@ -263,8 +268,21 @@ def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
         with contextlib.suppress(OSError):  # not the owner, or just forgotten by another process
             os.utime(entry)
         return entry
+    try:
+        _make_entry(entry, make)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        hint = "free some space, or set CODESIGN_CACHE to a directory with room"
+        raise ToolError.at(str(cache_dir()), f"cannot be used as cache: {reason_of(error)}", hint=hint) from error
+    _verified.add(entry)
+    _forget_oldest(entry.parent)
+    return entry
+
+
+def _make_entry(entry: Path, make: Callable[[Path], None]) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=entry.parent))
+    aside = Path(tempfile.mkdtemp(prefix=f".{entry.name[:8]}-", dir=entry.parent))
     try:
         if os.path.lexists(entry):
             with contextlib.suppress(FileNotFoundError):  # another process has found it too
@@ -280,9 +298,6 @@ def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
                 raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    _verified.add(entry)
-    _forget_oldest(entry.parent)
-    return entry
 
 
 def _checksums(entry: Path) -> str:

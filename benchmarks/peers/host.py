@@ -27,6 +27,7 @@ import numpy as np
 
 from benchmarks.peers.onnx_model import FORMS, onnx_model
 from codesign.backends.base import ignore_progress
+from codesign.errors import CodesignError, UsageError
 from codesign.export.tflite import export_tflite
 from codesign.frontend.tflite.schema import parse_model
 from codesign.ir.graph import Graph
@@ -250,6 +251,8 @@ def network(name: str) -> Graph:
     """A network by name, NAME:BITS with weights of 4 or 2 bits (which the peers store in 8), or a `.tflite` file."""
     kind, _, bits = name.partition(":")
     if kind in NETWORKS:
+        if bits and bits not in "2345678":
+            raise UsageError.at(name, "no number of bits of weights", "2 to 8")
         return NETWORKS[kind](int(bits or 8))
     from codesign.frontend import import_model
 
@@ -264,7 +267,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=60, help="turns of each peer")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args(arguments)
-    rows = [compare(Path(name).stem, network(name), options.rounds) for name in options.networks]
+    try:
+        rows = [compare(Path(name).stem, network(name), options.rounds) for name in options.networks]
+    except CodesignError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
     print(table(rows))
     if options.json:
         options.json.write_text(json.dumps([row.to_data() for row in rows], indent=1) + "\n", encoding="utf-8")

@@ -10,7 +10,8 @@ from codesign.commands.common import Parser, print_json, print_table
 
 EXAMPLE = """codesign calibrate measurements.csv -t rpi4
 
-measurements.csv is layers.csv of builds for the target with a column more, measured_ms (one inference, one thread):
+measurements.csv is artifact/layers.csv of a build for the target with a column more, measured_ms (one inference, one
+thread); what is read of it, other columns may stay:
   layer,pipeline_cycles,stall_cycles,measured_ms"""
 
 

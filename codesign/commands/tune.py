@@ -36,6 +36,7 @@ def arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from codesign.build import compile_graph, pick_backend, source_gap
+    from codesign.builddir import expect_place
     from codesign.commands.figures import print_report
     from codesign.errors import UsageError
     from codesign.frontend import import_model
@@ -47,8 +48,10 @@ def run(args: argparse.Namespace) -> int:
     target = load_target(args.target)
     backend: Any = pick_backend(target, None)
     if target.cpu is None or not hasattr(backend, "tune"):
-        hint = f"codesign compile -t {target.name}, which searches by itself"
+        how = "ranks every kernel by the cost model" if target.gpu else "searches by itself"
+        hint = f"codesign compile -t {target.name}, which {how}"
         raise UsageError.at("target", f"{target.name} has no kernels to tune", "a processor", hint)
+    expect_place(args.output)
     told = _Told()
     with progress_bars() as progress:
         imported = import_model(args.model)

@@ -44,8 +44,14 @@ def cpu_of(name: str) -> Cpu:
     return cpu
 
 
-def compare(graphs: Sequence[Graph], core: str, pick: Callable[[Task], Definition], path: Path) -> None:
-    inputs = [feeds(graph, 1, seed) for seed, graph in enumerate(graphs)]
+def compare(
+    graphs: Sequence[Graph],
+    core: str,
+    pick: Callable[[Task], Definition],
+    path: Path,
+    given_inputs: Sequence[Sequence[IntArray]] = (),
+) -> None:
+    inputs = given_inputs or [feeds(graph, 1, seed) for seed, graph in enumerate(graphs)]
     cpu = cpu_of(core)
     jobs = [Job(graph, fed, pick, cpu, Policy("int8")) for graph, fed in zip(graphs, inputs, strict=True)]
     written = execute(assemble(jobs, path), CORES[core])

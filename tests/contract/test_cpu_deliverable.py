@@ -14,7 +14,11 @@ from cpu_deliverables import HOST, Made, deliver, expect_exact, split_all
 from hypothesis import HealthCheck, given, settings
 
 from codesign.backends.tvm.deliver.run import execute, measure
+from codesign.backends.tvm.network import policy_of
+from codesign.backends.tvm.plan import plan
 from codesign.ir.graph import Graph
+from codesign.ir.types import IntType
+from codesign.testing.build import GraphBuilder
 from codesign.testing.cases import CASES
 from codesign.testing.graphs import graphs
 
@@ -42,6 +46,19 @@ def test_every_case_on_this_machine(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("target", "case"), [(target, case) for target, cases in IN_QEMU.items() for case in cases])
 def test_cases_in_qemu(target: str, case: str, tmp_path: Path) -> None:
     expect_exact(deliver(CASES[case](), target, tmp_path), (1, 2))
+
+
+@pytest.mark.parametrize(("bits", "signed", "pad"), [(16, False, 60_000), (16, True, -32_768), (20, False, 900_000)])
+@pytest.mark.parametrize("target", [HOST, "cortex-a72"])
+def test_wide_borders(target: str, bits: int, signed: bool, pad: int, tmp_path: Path) -> None:
+    """Padding with values that 16 bits with a sign do not hold, read from memory."""
+    b, wide = GraphBuilder(), IntType(bits, signed)
+    x = b.requant(b.input((4, 5, 3), wide), [1], [0], wide)
+    weights = np.random.default_rng(4).integers(-2, 2, (4, 3, 3, 3))
+    graph = b.graph(b.conv(x, weights, padding=(1, 1, 1, 1), pad_value=pad))
+    made = deliver(graph, target, tmp_path)
+    expect_exact(made)
+    assert any(s.border_value == pad for s in plan(graph, policy_of(made.cpu)).storage.values())
 
 
 @settings(max_examples=6, suppress_health_check=list(HealthCheck))
@@ -148,6 +165,70 @@ def test_from_python_with_numpy_alone(host: Made, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", host.inputs[0] + 16)
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "input x: values outside 0 to 15\n")
+
+
+EITHER = "either X.npy for each input, or --inputs A.bin together with --outputs B.bin"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], EITHER),
+        (["--inputs", "A.bin"], EITHER),
+        (["--outputs", "B.bin"], EITHER),
+        (["x.npy", "--inputs", "A.bin", "--outputs", "B.bin"], EITHER),
+        (["x.npy", "--threads", "0"], "--threads 0: 1 or more"),
+        (["x.npy", "x.npy"], "2 files, but the network has 1 inputs: one file for each"),
+        (["short.npy"], "short.npy: not a whole .npy file"),
+        (["none.npy"], "[Errno 2] No such file or directory: 'none.npy'"),
+        (["empty.npy"], "files of 0 frames; as many in each, and one or more"),
+        (["--inputs", "A.bin", "--outputs", "B.bin"], "A.bin: ends within frame 2: 1 of its 120 bytes"),
+    ],
+)
+def test_wrong_words_for_the_python_runner(host: Made, tmp_path: Path, words: list[str], text: str) -> None:
+    frame = host.inputs[0][:1].astype(np.uint8)
+    np.save(tmp_path / "x.npy", frame)
+    np.save(tmp_path / "empty.npy", frame[:0])
+    (tmp_path / "short.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:100])
+    (tmp_path / "A.bin").write_bytes(frame.tobytes() + b"\0")
+    script = host.directory / "python" / "network.py"
+    done = subprocess.run([sys.executable, "-P", script, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].removeprefix("network.py: error: ") == text
+    assert not (tmp_path / "outputs.npy").exists()
+
+
+def test_a_library_that_cannot_be_loaded(host: Made, tmp_path: Path) -> None:
+    (tmp_path / "python").mkdir()
+    (tmp_path / "lib").mkdir()
+    for name in ("network.json", "python/network.py"):
+        (tmp_path / name).write_bytes((host.directory / name).read_bytes())
+    (tmp_path / "lib" / "libmy_net.so").write_bytes(b"no library")
+    np.save(tmp_path / "x.npy", host.inputs[0])
+    script = tmp_path / "python" / "network.py"
+    done = subprocess.run([sys.executable, "-P", script, "x.npy"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"the network in {tmp_path} cannot be loaded: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_self_test_reads_whole_frames(host: Made, tmp_path: Path) -> None:
+    frame = host.inputs[0][:1].astype(np.uint8).tobytes()
+    command = [host.program, "--inputs", "A.bin", "--outputs", "B.bin"]
+    for rest in (0, 1, len(frame) - 1):
+        (tmp_path / "A.bin").write_bytes(2 * frame + frame[:rest])
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        text = "A.bin: cannot be read to its end, or ends within a frame\n" if rest else ""
+        assert (done.returncode, done.stderr) == (2 if rest else 0, text)
+        assert len((tmp_path / "B.bin").read_bytes()) == 2 * host.outputs[0][0].size
+
+
+@pytest.mark.parametrize("option", ["--repeat", "--frames", "--threads"])
+@pytest.mark.parametrize("number", ["0", "-1", "many", "3x", ""])
+def test_the_self_test_takes_numbers_of_one_or_more(host: Made, option: str, number: str) -> None:
+    done = subprocess.run([host.program, option, number], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "N: 1 or more; without arguments: compare the golden frames"
 
 
 def test_times_of_every_layer(host: Made) -> None:

@@ -16,17 +16,21 @@ from mali_networks import merged, random_graph
 
 from codesign import toolchain
 from codesign.backends.tvm.mali.deliver import write
+from codesign.backends.tvm.mali.product import product
 from codesign.backends.tvm.mali.run import execute
-from codesign.backends.tvm.mali.search import estimate, gpu_of, plan_for, schedule
+from codesign.backends.tvm.mali.search import estimate, gpu_of, plan_for, ranked, schedule
 from codesign.backends.tvm.mali.templates import choices
 from codesign.backends.tvm.mali.verify import differing
 from codesign.backends.tvm.templates.base import Choice
+from codesign.build import example_feeds
 from codesign.errors import ToolError
 from codesign.frontend import import_model
 from codesign.ir.graph import Graph
 from codesign.ir.ops import AvgPool2d, Concat, MaxPool2d, Reshape
 from codesign.ir.types import IntType
+from codesign.schedule import TvmSchedule
 from codesign.target import Target, load_target
+from codesign.testing import networks
 from codesign.testing.cases import CASES, Case
 from codesign.testing.graphs import feeds
 
@@ -142,6 +146,36 @@ def test_mlperf_tiny_models(cases: Path, model: str, name: str, tmp_path: Path) 
     kernels = estimate(plan_for(graph, target), found, target)[1]
     by_dot = [layer for layer in kernels if layer.choice.get("dot")]
     assert sum(layer.macs for layer in by_dot) > 0.7 * sum(layer.macs for layer in kernels)
+
+
+def test_a_product_is_proved_once_and_says_what_it_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODESIGN_CACHE", str(tmp_path))
+    graph, target = CASES["residual"](), load_target("mali-g52")
+    chosen, found = schedule(graph, target), []
+
+    def once(*arguments: Any) -> list[str]:
+        """The comparison, but the first time the first kernel is said to be wrong."""
+        found.append(differing(*arguments))
+        return [next(iter(chosen)), *found[-1]] if len(found) == 1 else found[-1]
+
+    monkeypatch.setattr("codesign.backends.tvm.mali.verify.differing", once)
+    for _ in range(2):
+        made = product(graph, TvmSchedule(chosen), target)
+        assert found == [[], []]
+    task = plan_for(graph, target).tasks[0]
+    best, second = ranked(task, gpu_of(target), target.clock_hz)[:2]
+    how = f"the kernel {best} differs from the golden evaluation on this machine's OpenCL; {second} took its place"
+    assert made.notes[1:] == [f"{task.where}: {how}"]
+    inputs = feeds(graph, 2, 1)
+    np.testing.assert_array_equal(execute(made.directory, inputs).outputs[0], graph.evaluate(*inputs)[0])
+
+
+def test_a_whole_network_is_exact_in_every_tensor(tmp_path: Path) -> None:
+    """Its residual sums are in single precision, with constants that seven digits do not hold."""
+    graph, target = networks.resnet8(), load_target("mali-g52")
+    plan, inputs, found = plan_for(graph, target), example_feeds(graph), schedule(graph, target)
+    write(tmp_path, plan, found, target)
+    assert differing(execute(tmp_path, inputs, tensors=True), plan, inputs) == []
 
 
 def test_the_board_s_makefile_checks_the_golden_frames(tmp_path: Path) -> None:

@@ -107,3 +107,14 @@ def test_nothing_behind_the_users_memory_is_read(channels: int) -> None:
     network = plan(b.graph(y), policy_of(TARGETS["host-x86"].cpu))
     reads = [task.storage[name] for task in network.tasks if task.macs() for name in task.inputs]
     assert all(storage.tail for storage in reads) or channels % 16 == 0
+
+
+@pytest.mark.parametrize("name", ["host-x86", "cortex-a72"])
+@pytest.mark.parametrize("channels", [3, 5, 6])
+def test_wide_words_on_odd_channels(channels: int, name: str, pool: Pool) -> None:
+    """64-bit words on channels that are no power of two: LLVM 22 lost one of three when it stored them as bytes."""
+    b = GraphBuilder()
+    x = b.input((2, channels), IntType(32, False))
+    m, s = b.const(np.array([5])), b.const(np.array([26]))
+    graph = b.graph(b.node(Requant(IntType(8, False), Rounding.HALF_UP), x, m, s))
+    verify(graph, TARGETS[name] if name in TARGETS else load_target(name), pool)

@@ -18,6 +18,7 @@ from codesign.cli import main
 from codesign.ir.graph import Graph
 from codesign.ir.text import print_graph
 from codesign.resources import resource_dir
+from codesign.target import load_target
 from codesign.testing import networks
 
 TARGETS = ("cortex-a53", "cortex-a72", "cortex-a76", "host-x86", "mali-g52", "mali-g76")
@@ -80,6 +81,28 @@ def test_every_bit_is_equal(name: str, target: str, tmp_path: Path, capsys: pyte
         layers = list(csv.DictReader(file))
     weighted = sum(work.macs > 0 for work in graph_of(name).work().values())
     assert sum(int(row["macs"]) > 0 for row in layers) == weighted
+
+
+def test_the_table_of_layers_is_what_calibrate_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a board that takes twice the time; a build made with the calibration gives the same factors again."""
+    monkeypatch.setenv("CODESIGN_CONFIG", str(tmp_path / "config"))
+    for cycles_of_simulated in (1.0, 2.0):
+        table = compiled("autoencoder", "rpi5", tmp_path) / "artifact" / "layers.csv"
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        simulated = [int(row["pipeline_cycles"]) + int(row["stall_cycles"]) for row in rows]
+        for row, cycles in zip(rows, simulated, strict=True):
+            assert int(row["cycles"]) == pytest.approx(cycles_of_simulated * cycles, abs=3)
+            row["measured_ms"] = str(2 * cycles / load_target("rpi5").clock_hz * 1e3)
+        with (tmp_path / "measured.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        capsys.readouterr()
+        assert main(["calibrate", str(tmp_path / "measured.csv"), "-t", "rpi5"]) == 0
+        assert "pipeline x 2.000, stalls x 2.000" in capsys.readouterr().out
 
 
 def test_a_schedule_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

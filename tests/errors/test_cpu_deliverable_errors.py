@@ -107,13 +107,18 @@ def _stub(source: str, compiler: str, graph: object, target: str, folder: Path) 
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bytes = Path.write_bytes
+
     def full(self: Path, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        if self.is_relative_to(tmp_path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(self, data)
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError) as caught:
         deliver(CASES["dense"](), HOST, tmp_path / "out")
-    assert str(caught.value) == f"{tmp_path}/out: cannot be written: No space left on device; try: another -o"
+    found = f"{tmp_path}/out: cannot be written: No space left on device"
+    assert str(caught.value) == f"{found}; try: CODESIGN_CACHE=a directory with room"
 
 
 def test_a_disk_that_is_full_when_the_compiler_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +129,8 @@ def test_a_disk_that_is_full_when_the_compiler_writes(tmp_path: Path, monkeypatc
     monkeypatch.setattr(shutil, "which", lambda name: str(compiler) if name == "gcc" else which(name))
     with pytest.raises(InputError) as caught:
         deliver(CASES["dense"](), HOST, tmp_path / "out")
-    assert str(caught.value) == f"{tmp_path}/out: cannot be written: No space left on device; try: another -o"
+    found = f"{tmp_path}/out: cannot be written: No space left on device"
+    assert str(caught.value) == f"{found}; try: CODESIGN_CACHE=a directory with room"
 
 
 def test_no_room_for_the_frames(arm: Made, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,12 +149,12 @@ def test_a_kernel_of_too_many_tensors() -> None:
     x = build.input((2, 2, 3), U4)
     graph = build.graph(build.node(Concat(), *[x] * 16))
     made = plan(graph, Policy())
-    pointers = tuple(np.zeros(1) for _ in range(17))
+    pointers = tuple(np.zeros(1) for _ in range(25))
     kernel = Kernel(type("", (), {"arguments": pointers})(), None)  # type: ignore[arg-type]
     with pytest.raises(UnsupportedError) as caught:
         program_of(made, [kernel])
     assert str(caught.value) == (
-        "concat1: one kernel with 17 tensors and constants; allowed: 16 at most; try: join the tensors in several steps"
+        "concat1: one kernel with 25 tensors and constants; allowed: 24 at most; try: join the tensors in several steps"
     )
 
 
@@ -268,3 +274,39 @@ def test_a_program_that_writes_too_little(arm: Made, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(run, "runner_of", lambda cpu: Silent())
     assert refused(arm) == "network_test: wrote 0 bytes of outputs, not 30"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "text"),
+    [
+        (None, 0, "cannot be read: No such file or directory; try: codesign compile, which makes it again"),
+        (b"", 0o755, "is damaged: no ELF program; try: codesign compile, which makes it again"),
+        (b"\x7fELF", 0o644, "is not executable; try: chmod +x, or codesign compile again"),
+    ],
+)
+def test_a_self_test_that_cannot_be_run(tmp_path: Path, content: bytes | None, mode: int, text: str) -> None:
+    program = tmp_path / "bin" / "network_test"
+    program.parent.mkdir()
+    if content is not None:
+        program.write_bytes(content)
+        program.chmod(mode)
+    with pytest.raises(InputError) as caught:
+        runners._program(tmp_path, "network")
+    assert str(caught.value) == f"{program}: {text}"
+
+
+def test_a_cache_that_is_full_when_a_kernel_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM itself would end the process."""
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("CODESIGN_CACHE", str(tmp_path))
+    cpu = load_target(HOST).cpu
+    assert cpu is not None
+    planned = plan(CASES["dense"](), Policy("uint8"))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ToolError) as caught:
+        kernels_of(planned, cpu)
+    assert str(caught.value).startswith(f"{tmp_path}: cannot be used as cache: No space left on device; try: ")
+    assert not list((tmp_path / "tvm-kernels").iterdir())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from conftest import missing
 
 from codesign import toolchain
+from codesign.backends.base import RunOptions, ignore_progress
+from codesign.backends.tvm.backend import TvmBackend
 from codesign.backends.tvm.mali.deliver import HOST, write
 from codesign.backends.tvm.mali.run import execute
 from codesign.backends.tvm.mali.search import plan_for, schedule
@@ -71,9 +75,27 @@ def test_a_platform_that_cannot_be_loaded(
     monkeypatch.setenv("OCL_ICD_VENDORS", str(tmp_path))
     with pytest.raises(ToolError) as caught:
         run(deliverable)
-    text = "there is no platform; install the driver of the device, or pocl-opencl-icd"
-    assert f"failed with exit status 3, log {caught.value}".count("exit status 3")
-    assert f"| error: OpenCL: {text}" in str(caught.value)
+    text = "error: OpenCL: there is no platform; install the driver of the device, or pocl-opencl-icd"
+    assert f"| {text}" in str(caught.value)
+    assert text in log_of(caught.value)
+
+
+def log_of(error: ToolError) -> str:
+    """The content of the log that an error names."""
+    found = re.search(r"exit status \d+, log (\S+)", str(error))
+    assert found, error
+    return Path(found[1]).read_text()
+
+
+def test_a_host_program_that_does_not_compile(
+    monkeypatch: pytest.MonkeyPatch, deliverable: Path, tmp_path: Path, opencl: None
+) -> None:
+    shutil.copytree(HOST, tmp_path / "host")
+    (tmp_path / "host" / "network.c").write_text("this is no C\n")
+    monkeypatch.setattr("codesign.backends.tvm.mali.run.HOST", tmp_path / "host")
+    with pytest.raises(ToolError) as caught:
+        run(deliverable)
+    assert "this is no C" in log_of(caught.value)
 
 
 def test_no_deliverable(tmp_path: Path) -> None:
@@ -109,15 +131,54 @@ def copied(deliverable: Path, tmp_path: Path) -> Path:
         ("network.txt", lambda t: t[: t.index("steps")], "network.txt: no steps"),
         ("network.txt", lambda t: t[: t.index("inputs")] + "inputs 1 99\n", "network.txt: there is no buffer 99"),
         ("network.txt", lambda t: t.replace("buffers ", "buffers -", 1), "network.txt: -"),
+        ("network.txt", lambda t: re.sub(r"(steps \d+\n(\S+ ){7})\d+", r"\g<1>-1", t), "step 0 has -1 arguments"),
+        ("network.txt", lambda t: re.sub(r"(\S+ i \d+ \d+) \d+", r"\1 0", t), "has 120 bytes, elements of 0"),
         ("constants.bin", lambda t: t[:1], "constants.bin: ends before "),
     ],
 )
 def test_damaged_files(copied: Path, name: str, change: object, text: str, opencl: None) -> None:
     path = copied / name
-    path.write_text(change(path.read_text(encoding="latin-1")), encoding="latin-1")  # type: ignore[operator]
+    content = change(path.read_text(encoding="latin-1"))  # type: ignore[operator]
+    if name == "network.txt":
+        content = content.partition("checksum")[0] + "checksum none\n"
+    path.write_text(content, encoding="latin-1")
     with pytest.raises(ToolError) as caught:
         run(copied)
     assert text in str(caught.value)
+    assert text in log_of(caught.value)
+
+
+def test_a_buffer_made_smaller(copied: Path, opencl: None) -> None:
+    """A kernel would write beyond it."""
+    path = copied / "network.txt"
+    text = path.read_text()
+    path.write_text(re.sub(r"( o) \d+", r"\1 1", text))
+    with pytest.raises(ToolError) as caught:
+        run(copied)
+    told = text.split()[-1]
+    found = (
+        rf"network.txt: its checksum is \w{{8}}, not {told}: damaged; where it was changed on purpose: checksum none"
+    )
+    assert re.search(found, str(caught.value))
+    path.write_text(text[: text.index("checksum")])
+    with pytest.raises(ToolError, match=r"network\.txt: no checksum at its end"):
+        run(copied)
+    path.write_text(text[: text.index("checksum")] + "checksum none\n")
+    run(copied)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"target": "mali-g52"}', '{"target": 1, "data": {}}'])
+def test_a_build_whose_figures_name_no_target(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text(content)
+    graph = CASES["add"]()
+    with pytest.raises(InputError) as caught:
+        TvmBackend().run(tmp_path, graph, feeds(graph, 1, 1), RunOptions(), ignore_progress)
+    hint = "try: codesign compile makes a new one"
+    assert str(caught.value) == f"{path}: no target; allowed: what codesign compile wrote; {hint}"
+    path.write_text('{"target": "mali-g52", "data": {}}')
+    with pytest.raises(InputError, match=rf"{re.escape(str(path))}: description is missing"):
+        TvmBackend().run(tmp_path, graph, feeds(graph, 1, 1), RunOptions(), ignore_progress)
 
 
 def test_a_crash_is_told(monkeypatch: pytest.MonkeyPatch, copied: Path, tmp_path: Path, opencl: None) -> None:

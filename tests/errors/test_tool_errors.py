@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
@@ -104,3 +105,25 @@ def test_a_cache_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         f"{tmp_path}/file: cannot be used as cache: [Errno 17] File exists: '{tmp_path}/file'; "
         "try: set CODESIGN_CACHE to a directory that can be written"
     )
+
+
+def test_a_cache_whose_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODESIGN_CACHE", str(tmp_path))
+
+    def make(entry: Path) -> None:
+        (entry / "half").write_text("x")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ToolError) as caught:
+        toolchain.cached("things", "abc", make)
+    assert text_of(caught) == (
+        f"{tmp_path}: cannot be used as cache: No space left on device; "
+        "try: free some space, or set CODESIGN_CACHE to a directory with room"
+    )
+    assert not list((tmp_path / "things").iterdir())
+
+
+def test_another_error_of_the_system_is_no_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODESIGN_CACHE", str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        toolchain.cached("things", "abc", lambda entry: (entry / "none").read_text() and None)

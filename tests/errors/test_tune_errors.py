@@ -46,10 +46,15 @@ def test_a_budget_that_is_none_is_refused(
     assert capsys.readouterr().err == f"codesign tune: {text}\n"
 
 
-def test_a_target_without_kernels_is_refused(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tune", model, "-t", "pynq-z2", "-o", str(tmp_path / "out")]) == 2
-    hint = "codesign compile -t pynq-z2, which searches by itself"
-    expected = f"target: pynq-z2 has no kernels to tune; allowed: a processor; try: {hint}"
+@pytest.mark.parametrize(
+    ("target", "how"), [("pynq-z2", "searches by itself"), ("mali-g52", "ranks every kernel by the cost model")]
+)
+def test_a_target_without_kernels_is_refused(
+    model: str, target: str, how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tune", model, "-t", target, "-o", str(tmp_path / "out")]) == 2
+    hint = f"codesign compile -t {target}, which {how}"
+    expected = f"target: {target} has no kernels to tune; allowed: a processor; try: {hint}"
     assert capsys.readouterr().err == f"codesign tune: {expected}\n"
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from codesign.backends.base import Objective
+from codesign.build import _objective_notes, pick_backend
 from codesign.builddir import Build, is_build, read_build, staged, write_build, write_json
 from codesign.errors import CodesignError, InputError, UsageError
 from codesign.ir.graph import Graph, Port
@@ -145,3 +148,42 @@ def test_missing_golden_arrays(tmp_path: Path) -> None:
     (tmp_path / "out" / "golden" / "inputs.npy").write_bytes(b"junk")
     with pytest.raises(InputError, match=r"inputs\.npy: not an array"):
         read_build(tmp_path / "out").golden()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (
+            shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'"), ("c", "d", "?")]),
+            "No space left on device",
+        ),
+        (shutil.Error("'a' and 'a' are the same file"), "'a' and 'a' are the same file"),
+        (OSError("125 requested and 0 written"), "125 requested and 0 written"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_every_reason_is_told(tmp_path: Path, error: OSError, reason: str) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(InputError) as caught, staged(out):
+        raise error
+    assert str(caught.value) == f"{out}: cannot be written: {reason}; try: another -o"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("target", "objective", "notes"),
+    [
+        (
+            "cortex-a76",
+            "area",
+            ["--objective area changes nothing for cortex-a76: tvm knows latency and throughput only"],
+        ),
+        ("cortex-a76", "latency", []),
+        ("cortex-a76", None, []),
+        ("pynq-z2", "area", []),
+    ],
+)
+def test_an_objective_without_effect_is_noted(target: str, objective: Objective | None, notes: list[str]) -> None:
+    device = load_target(target)
+    assert _objective_notes(pick_backend(device, None), device, objective) == notes

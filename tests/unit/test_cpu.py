@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from codesign.backends.tvm import cores
 from codesign.backends.tvm import cpu as module
 from codesign.backends.tvm.cpu import FIGURES, Cpu
 from codesign.errors import InputError
@@ -91,12 +92,63 @@ def test_values() -> None:
     assert problems(data(arch="mips")) == ["target core: cpu.arch is 'mips'; allowed: aarch64, x86_64"]
 
 
+def test_a_core_has_the_features_that_its_target_names() -> None:
+    assert problems(data(features=["dotprod"])) == [
+        "target core: cortex-a72 has no dotprod; allowed: features = [], or fewer"
+    ]
+    assert problems(data(core="cortex-a76", features=["i8mm", "dotprod"])) == [
+        'target core: cortex-a76 has no i8mm; allowed: features = ["dotprod"], or fewer'
+    ]
+    own = data(core="cortex-a510", features=["dotprod", "i8mm"])
+    assert cpu_of(target_from_data("core", own)).features == ("dotprod", "i8mm")
+    assert cpu_of(target_from_data("core", data(core="cortex-a76", features=[]))).features == ()
+
+
+def test_no_kernel_uses_i8mm_and_a_build_says_so() -> None:
+    own = cpu_of(target_from_data("core", data(core="cortex-a510", features=["dotprod", "i8mm"])))
+    assert own.unused() == ["no kernel uses i8mm (SMMLA): products of bytes are by dotprod"]
+    assert cpu_of(load_target("cortex-a76")).unused() == []
+
+
+def test_a_misspelt_core() -> None:
+    found = "target core: cpu.core is 'cortex-a79', which LLVM does not know; allowed: LLVM's name of a core of aarch64"
+    (text,) = problems(data(core="cortex-a79"))
+    assert text.startswith(f"{found}; try: cortex-a7")
+    assert problems(data(core="skylake")) == [found.replace("cortex-a79", "skylake")]
+    assert problems(data(core="native")) == [found.replace("cortex-a79", "native")]
+
+
+@pytest.mark.parametrize("arch", ["aarch64", "x86_64"])
+def test_the_table_of_cores_is_llvm_s(arch: str) -> None:
+    """x86 has more names: of cores without 64 bits, and with underscores for functions of several versions."""
+    import tvm
+
+    def ask(question: str, **options: str) -> set[str]:
+        target = tvm.target.Target({"kind": "llvm", "mtriple": f"{arch}-linux-gnu", **options})
+        return {str(answer) for answer in tvm.get_global_func(f"target.llvm_get_{question}")(target)}
+
+    if arch == "aarch64":
+        assert set(cores.CORES[arch]) == ask("cpu_archlist")
+    assert set(cores.CORES[arch]) <= ask("cpu_archlist")
+    for core, features in cores.CORES[arch].items():
+        assert set(features) == ask("cpu_features", mcpu=core) & set(module.FEATURES[arch]), core
+
+
+def test_figures_that_no_processor_has() -> None:
+    assert problems(data(cores=100_000)) == ["target core: cpu.cores is 100000; allowed: 1 to 1024"]
+    assert problems(data(line_bytes=1))[0] == "target core: cpu.line_bytes is 1; allowed: a power of two, 16 or more"
+    assert problems(data(line_bytes=1 << 20))[0] == "target core: cpu.line_bytes is 1048576; allowed: 1 to 1024"
+    for clock_hz in (1, 1500, 10**12):
+        text = f"target core: clock_hz is {clock_hz}; allowed: 1_000_000 to 10_000_000_000, in Hz"
+        assert problems({**data(), "clock_hz": clock_hz}) == [text]
+
+
 def test_caches_that_cannot_be_indexed() -> None:
     assert problems(data(l1d_bytes=48_000, l3_bytes=1)) == [
         "target core: cpu.l3_bytes is 1 and cpu.l3_ways is 0; allowed: both above 0, or both 0 for no third level"
     ]
     assert problems(data(l1d_bytes=48 * 1024, line_bytes=96)) == [
-        "target core: cpu.line_bytes is 96; allowed: a power of two",
+        "target core: cpu.line_bytes is 96; allowed: a power of two, 16 or more",
         "target core: cpu.l2_bytes is 1048576 with 16 ways of lines of 96 bytes; "
         "allowed: a power of two of sets: bytes / (ways * line_bytes)",
     ]

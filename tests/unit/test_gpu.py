@@ -74,3 +74,9 @@ def test_values() -> None:
 def test_one_device_a_target() -> None:
     content = data() | {"cpu": load_target("cortex-a72").to_data()["cpu"]}
     assert problems(content) == ["target gpu: both cpu and gpu; allowed: one of them: a target is one device"]
+
+
+def test_figures_that_no_gpu_has() -> None:
+    assert problems(data(cores=100_000)) == ["target gpu: gpu.cores is 100000; allowed: 1 to 1024"]
+    text = "target gpu: clock_hz is 800; allowed: 1_000_000 to 10_000_000_000, in Hz"
+    assert problems({**data(), "clock_hz": 800}) == [text]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tvm import te
+from tvm.s_tir import Schedule
+from tvm.tirx import const
 
+from codesign.backends.tvm.definition import Definition
 from codesign.backends.tvm.mali import verify
 from codesign.backends.tvm.mali.cost import cost, threads_at_once
 from codesign.backends.tvm.mali.gpu import Gpu
 from codesign.backends.tvm.mali.network import network_of
 from codesign.backends.tvm.mali.search import check, estimate, gpu_of, plan_for, ranked, schedule, table
+from codesign.backends.tvm.mali.source import kernel_of
 from codesign.backends.tvm.mali.templates import choices, template_of
 from codesign.backends.tvm.mali.templates.base import Work
 from codesign.errors import InputError, MismatchError
@@ -197,3 +203,21 @@ def test_a_kernel_that_differs_gives_way_to_the_next(monkeypatch: pytest.MonkeyP
         f"layer: the kernel {dict(order[3])} differs from the golden evaluation; "
         "try: another OpenCL driver; please report it with the model"
     )
+
+
+@pytest.mark.parametrize("value", [1.5116881, -122.288376, 1e-30, 0.1, 16777215.0, 0.5, -3.0])
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_constants_in_single_precision_are_written_exactly(value: float, lanes: int) -> None:
+    """TVM alone writes 1.511688e+00f for the first."""
+    expected = np.float32(value)
+    x = te.placeholder((8,), "int8", "x")
+    y = te.compute((8,), lambda i: (x(i).astype("float32") + const(float(expected), "float32")).astype("int8"), "out")
+    made = Schedule(te.create_prim_func([x, y]))
+    outer, inner = made.split(made.get_loops(made.get_sblock("out"))[0], [None, lanes])
+    made.bind(outer, "threadIdx.x")
+    if lanes > 1:
+        made.vectorize(inner)
+    arguments = (np.zeros(8, np.int8), np.zeros(8, np.int8))
+    text = kernel_of(Definition(made.mod["main"], arguments)).text
+    written = {float.fromhex(m) if "x" in m else float(m) for m in re.findall(r"-?(?:0x)?\d[\w.+-]*(?=f\b)", text)}
+    assert written == {float(expected)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from codesign.backends.tvm import task
 from codesign.backends.tvm.backend import TvmBackend
 from codesign.backends.tvm.plan import Policy, plan
+from codesign.backends.tvm.rules import define
 from codesign.backends.tvm.storage import Storage
 from codesign.ir.graph import Graph
 from codesign.ir.ops import Add, Concat, Mul
@@ -74,6 +76,32 @@ def test_storage_is_read_back(border: tuple[int, int, int, int]) -> None:
     assert flat.size == storage.bytes == (2 + border[0] + border[2]) * (3 + border[1] + border[3]) * 4 + 7
     assert flat[storage.origin] == values[0, 0, 0] + 128
     assert (storage.load(flat) == values).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset", "inside", "outside"),
+    [
+        ("int8", 0, (-128, 127), (-129, 128)),
+        ("uint8", -128, (-128, 127), (-129, 128)),
+        ("int16", 0, (-32768, 32767), (-32769, 32768)),
+        ("uint16", 0, (0, 65535), (-1, 65536)),
+        ("int32", 0, (-(1 << 31), (1 << 31) - 1), (1 << 31,)),
+        ("uint32", 0, (0, (1 << 32) - 1), (-1,)),
+    ],
+)
+def test_what_an_element_holds(dtype: str, offset: int, inside: tuple[int, ...], outside: tuple[int, ...]) -> None:
+    storage = Storage((2,), dtype, offset)
+    assert all(storage.holds(value) for value in inside)
+    assert not any(storage.holds(value) for value in outside)
+
+
+def test_an_output_that_its_storage_cannot_hold_is_a_bug() -> None:
+    (one,) = plan(CASES["add"](), Policy("")).tasks[-1:]
+    narrow = replace(one, storage={**one.storage, one.output: replace(one.storage[one.output], dtype="uint8")})
+    assert one.types[one.output].dtype.lo < 0
+    define(one)
+    with pytest.raises(AssertionError, match="uint8 of add"):
+        define(narrow)
 
 
 def test_an_operator_without_a_rule_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,9 @@ def best_slope(whole: Points, parts: Sequence[Points]) -> RealArray:
     some, last = inside.any(axis=1, keepdims=True), inside.shape[1] - 1
     ends = [inside.argmax(axis=1)[:, None], last - inside[:, ::-1].argmax(axis=1)[:, None]]
     run = np.subtract(*[np.take_along_axis(whole.at, end, axis=1) for end in ends[::-1]])
-    slope = np.where(some, np.where(run > 0, (ends[1] - ends[0]) / np.maximum(run, 1), 1.0), 0.0)
+    # All levels at one value: a slope that takes them all between two neighbours.
+    jump = ends[1] - ends[0] + 1.0
+    slope = np.where(some, np.where(run > 0, (ends[1] - ends[0]) / np.maximum(run, 1), jump), 0.0)
 
     def width(slope: RealArray) -> RealArray:  # concave
         return np.asarray(np.min([np.subtract(*part.room(slope)[::-1]) for part in parts], axis=0))

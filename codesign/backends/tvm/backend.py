@@ -31,6 +31,7 @@ class TvmBackend:
     """Implements `codesign.backends.base.Backend` with `TvmSchedule`. TVM is imported when a method needs it."""
 
     name = "tvm"
+    objectives: tuple[Objective, ...] = ("latency", "throughput")  # which are one: a frame after the other
 
     def check(self, node: Node, graph: Graph, target: Target) -> Verdict:
         """Whether there is a rule for the operator; a processor is what all other targets fall back to."""
@@ -87,16 +88,24 @@ class TvmBackend:
         self, directory: Path, graph: Graph, feeds: Sequence[IntArray], options: RunOptions, progress: Progress
     ) -> Run:
         """The deliverable itself, where it runs: on this machine, in an emulator, on a board. No cycles."""
-        from codesign.builddir import read_json
-        from codesign.target import target_from_data
-
         asked = {"--stall": options.stall, "--trace": options.trace}
         found = [Diagnostic(name, "not for this build", "a streaming design") for name, value in asked.items() if value]
         raise_all(UsageError, found)
-        data = read_json(directory / FIGURES)
-        target = target_from_data(data["target"], data["data"])
+        target = _target_of(directory / FIGURES)
         outputs = _module(target).execute(directory, graph, feeds, target, progress)
         return Run(outputs, Report("", ()), {})
+
+
+def _target_of(path: Path) -> Target:
+    """The target that a deliverable was made for. Raises InputError for a damaged file."""
+    from codesign.builddir import read_json
+    from codesign.target import target_from_data
+
+    data = read_json(path)
+    if not isinstance(data, dict) or not isinstance(data.get("target"), str) or not isinstance(data.get("data"), dict):
+        hint = "codesign compile, which writes it again"
+        raise InputError.at(str(path), "damaged: no target", '{"target": "name", "data": {…}, …}', hint)
+    return target_from_data(data["target"], data["data"])
 
 
 def _module(target: Target) -> Any:

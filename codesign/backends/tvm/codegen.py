@@ -6,9 +6,10 @@ its outermost loop, so that who calls it decides what runs in parallel.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,41 +48,43 @@ def target_of(cpu: Cpu, other: str = "") -> Any:
     return Target({"kind": "llvm", "mtriple": _TRIPLES[cpu.arch], "mcpu": other or own, "mattr": features})
 
 
-@lru_cache(maxsize=1)
-def _passes() -> Any:
-    """TVM's own lowering, without what makes a function of its run-time's."""
-    return tvm.ir.transform.Sequential(
-        [
-            schedulable.CanonicalizeLoop(),
-            schedulable.LowerInitBlock(),
-            schedulable.PlanAndUpdateBufferAllocationLocation(),
-            schedulable.ConvertBlocksToOpaque(),
-            schedulable.CompactBufferAllocation(),
-            schedulable.LowerMatchBuffer(),
-            schedulable.StmtSimplify(),
-            schedulable.AnnotateIrregularLoop(),
-            schedulable.LowerOpaqueBlock(),
-            lowering.FlattenBuffer(),
-            lowering.NarrowDataType(32),
-            schedulable.LoopPartition(),
-            lowering.VectorizeLoop(True),
-            lowering.StorageRewrite(),
-            schedulable.HoistIfThenElse(),
-            lowering.UnrollLoop(),
-            schedulable.RenormalizeSplitPattern(),
-            lowering.StmtSimplify(),
-            lowering.RemoveNoOp(),
-            schedulable.RewriteUnsafeSelect(),
-            lowering.CommonSubexprElim(),
-        ]
-    )
+# TVM's own lowering, without what makes a function of its run-time's.
+_PASSES = (
+    schedulable.CanonicalizeLoop,
+    schedulable.LowerInitBlock,
+    schedulable.PlanAndUpdateBufferAllocationLocation,
+    schedulable.ConvertBlocksToOpaque,
+    schedulable.CompactBufferAllocation,
+    schedulable.LowerMatchBuffer,
+    schedulable.StmtSimplify,
+    schedulable.AnnotateIrregularLoop,
+    schedulable.LowerOpaqueBlock,
+    lowering.FlattenBuffer,
+    lambda: lowering.NarrowDataType(32),
+    schedulable.LoopPartition,
+    lowering.VectorizeLoop,
+    lowering.StorageRewrite,
+    schedulable.HoistIfThenElse,
+    lowering.UnrollLoop,
+    schedulable.RenormalizeSplitPattern,
+    lowering.StmtSimplify,
+    lowering.RemoveNoOp,
+    schedulable.RewriteUnsafeSelect,
+    lowering.CommonSubexprElim,
+)
+
+
+@cache
+def passes(*left_out: Any) -> Any:
+    """From a scheduled function to loops over flat memory, but for the passes `left_out`."""
+    return tvm.ir.transform.Sequential([make() for make in _PASSES if make not in left_out])
 
 
 def lower(func: Any, target: Any, symbol: str) -> tuple[Any, int]:
     """The function as a module that LLVM's code generator takes, and the steps of its outermost loop."""
     named = func.with_attr("global_symbol", symbol)
     module = lowering.BindTarget(target.with_host(target))(tvm.IRModule({symbol: named}))
-    lowered = _passes()(module)[symbol]
+    lowered = passes()(module)[symbol]
     begin, end = Var("begin", "int32"), Var("end", "int32")
     loops = []
 
@@ -107,7 +110,7 @@ def compile_kernel(func: Any, cpu: Cpu) -> Object:
 
     def make(directory: Path) -> None:
         built, steps = build(func, targets, symbol)
-        built.write_to_file(str(directory / "kernel.o"), "o")
+        (directory / "kernel.o").write_bytes(_object_code(built))
         (directory / "steps").write_text(str(steps))
 
     entry = cached("tvm-kernels", key, make)
@@ -124,3 +127,10 @@ def build(func: Any, targets: Sequence[Any], symbol: str) -> tuple[Any, int]:
         if best is None or accesses * SPILLED < fewest:
             best, fewest = built, accesses
     return best, steps
+
+
+def _object_code(built: Any) -> bytes:
+    """What LLVM writes, by way of a file in memory: on a full disk LLVM ends the process without a word of ours."""
+    with os.fdopen(os.memfd_create("kernel.o"), "rb") as file:
+        built.write_to_file(f"/proc/self/fd/{file.fileno()}", "o")
+        return file.read()

@@ -11,11 +11,13 @@ Every figure has its source in the file's table `[sources]`, under the figure's 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from codesign.backends.tvm.cores import CORES
 from codesign.errors import Diagnostic
 
 ARCHITECTURES = ("aarch64", "x86_64")
@@ -26,10 +28,15 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "aarch64": ("dotprod", "i8mm"),
     "x86_64": ("avx2", "avx512vnni", NATIVE),
 }
-"""The instruction set extensions that kernels are chosen by, as LLVM names them (x86: as /proc/cpuinfo nearly does)."""
+"""The instruction set extensions that kernels are chosen by, as LLVM names them (x86: as /proc/cpuinfo nearly does).
+
+No kernel has i8mm's matrix products (SMMLA): the name says what a core can execute, and a build for one notes it.
+"""
 
 _CPUINFO = {"avx2": "avx2", "avx512vnni": "avx512_vnni"}  # our name -> the flag in /proc/cpuinfo
 _TEXTS = ("arch", "core", "scheduling_model")
+_MOST = {"cores": 1024, "line_bytes": 1024}
+_LEAST_LINE = 16  # bytes: a vector register, the longest access of a kernel
 _MAY_BE_ZERO = ("mispredict_cycles", "l3_bytes", "l3_ways", "l3_cycles", "prefetch_lines")
 _KINDS: Mapping[str, str] = {
     "str": "text",
@@ -94,6 +101,10 @@ class Cpu:
         flags = _flags_of_this_machine()
         return tuple(name for name, flag in _CPUINFO.items() if flag in flags)
 
+    def unused(self) -> list[str]:
+        """A sentence for each feature that no kernel is chosen by."""
+        return ["no kernel uses i8mm (SMMLA): products of bytes are by dotprod"] if "i8mm" in self.features else []
+
     def to_data(self) -> dict[str, Any]:
         """The table's content; `cpu_from_data` reads it back."""
         return {**asdict(self), "features": list(self.features)}
@@ -136,21 +147,42 @@ def _value_problems(where: str, data: Mapping[str, Any], sources: Mapping[str, A
     for feature in data["features"]:
         if feature not in known:
             found.append(Diagnostic(where, f"unknown feature {feature!r} of {data['arch']}", ", ".join(known)))
+    found += _core_problems(where, data) if not found else []
     for key in FIGURES:
         low = 0 if key in _MAY_BE_ZERO else 1
         if data[key] < low:
             found.append(Diagnostic(where, f"cpu.{key} is {data[key]}", f"{low} or more"))
+        elif data[key] > _MOST.get(key, data[key]):
+            found.append(Diagnostic(where, f"cpu.{key} is {data[key]}", f"{low} to {_MOST[key]}"))
         if not isinstance(sources.get(key), str) or not sources[key].strip():
             found.append(Diagnostic(where, f"cpu.{key} has no source", f'sources.{key} = "manual and section"'))
     return found or _cache_problems(where, data)
+
+
+def _core_problems(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:
+    """A core that LLVM does not know would be compiled for as any core, with a warning that nobody reads."""
+    arch, core = data["arch"], data["core"]
+    native = (NATIVE,) if NATIVE in FEATURES[arch] else ()
+    if core in native:
+        return []
+    known = CORES[arch]
+    if core not in known:
+        close = difflib.get_close_matches(core, known, n=3, cutoff=0.6)
+        found = f"cpu.core is {core!r}, which LLVM does not know"
+        return [Diagnostic(where, found, f"LLVM's name of a core of {arch}", " or ".join(close))]
+    has = (*known[core], *native)
+    found = f"{core} has no {', '.join(f for f in data['features'] if f not in has)}"
+    allowed = f"features = {list(known[core])}, or fewer".replace("'", '"')
+    return [] if set(data["features"]) <= set(has) else [Diagnostic(where, found, allowed)]
 
 
 def _cache_problems(where: str, data: Mapping[str, Any]) -> list[Diagnostic]:
     """Caches whose sets are no power of two cannot be indexed by address bits."""
     found = []
     line = data["line_bytes"]
-    if line & (line - 1):
-        found.append(Diagnostic(where, f"cpu.line_bytes is {line}", "a power of two"))
+    if line & (line - 1) or line < _LEAST_LINE:
+        allowed = f"a power of two, {_LEAST_LINE} or more"
+        found.append(Diagnostic(where, f"cpu.line_bytes is {line}", allowed))
     if bool(data["l3_bytes"]) != bool(data["l3_ways"]):
         both = f"cpu.l3_bytes is {data['l3_bytes']} and cpu.l3_ways is {data['l3_ways']}"
         found.append(Diagnostic(where, both, "both above 0, or both 0 for no third level"))

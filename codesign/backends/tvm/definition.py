@@ -108,7 +108,8 @@ class Builder:
             q = value(index)
             return (q - integer(storage.offset, kind_of(q)) if storage.offset else q).astype(storage.dtype)
 
-        assert word(dtype), dtype
+        assert storage.holds(dtype.lo), f"{storage.dtype} of {name}"
+        assert storage.holds(dtype.hi), f"{storage.dtype} of {name}"
         output = te.compute(storage.shape, stored, "out")
         tensors = [*(tensor for tensor, _, _ in self._tensors), output]
         strides = [*(s for _, _, s in self._tensors), storage.strides]

@@ -161,15 +161,10 @@ def _storage(graph: Graph, buffers: Mapping[str, str], policy: Policy, name: str
     if wishes:
         result = replace(result, dtype=wishes[0].dtype, offset=wishes[0].offset)
     padded = [wish for wish in wishes if wish.border != NO_BORDER]
-    if len(views) == 1 and padded and _holds(result, padded[0].border_value):
+    if len(views) == 1 and padded and result.holds(padded[0].border_value):
         same = [wish.border for wish in padded if wish.border_value == padded[0].border_value]
         result = replace(result, border=_largest(same), border_value=padded[0].border_value)
     return result
-
-
-def _holds(storage: Storage, value: int) -> bool:
-    lo, hi = {"int8": (-128, 127), "uint8": (0, 255)}.get(storage.dtype, (-(1 << 15), (1 << 15) - 1))
-    return lo <= value - storage.offset <= hi
 
 
 def _largest(borders: Sequence[Padding]) -> Padding:

@@ -1,10 +1,11 @@
 """The cheapest exact form of a rescaling: from 32-bit accumulators to activations, proved over every value that occurs.
 
 A Requant or Threshold that never decreases is a step function of an integer: y = lo + step * #{k : x >= T_k}. A form
-computes the index #{k : x >= T_k} in another way. The first three never decrease either, so it equals the function
+computes the index #{k : x >= T_k} in another way. Affine and HighMul never decrease either, so it equals the function
 everywhere if it does at T_k and at T_k - 1, for every level k inside the range of x: that is what is checked.
 
     Levels    sum over k of (x >= T_k)                      where there are few levels
+    Search    the same by bisection                         many levels that lie on no line
     Affine    clamp(trunc(m * float32(x) + b), 0, n)        one multiply-add in single precision, see affine.py
     HighMul   clamp(((x << left) * m >> 32) + b >> right)   the high half of a 32-bit product; b of x >= 0 and of x < 0
     Narrow    Requant's definition in 32 bits               ties to even at powers of two, for example
@@ -27,7 +28,7 @@ from codesign.ir.types import IntArray, IntType
 from codesign.passes.levels import preimage
 
 FEW_LEVELS = 2  # up to here comparisons are cheaper than a conversion to floating point and back
-SOME_LEVELS = 15  # up to here they are cheaper than a product of 64 bits
+SOME_LEVELS = 15  # up to here they are cheaper than a product of 64 bits, or a search
 MOST_LEVELS = 1 << 8  # beyond it no level table is made: 8-bit results have 255
 HALF_WORD = 16
 MOST_RIGHT = 22  # beyond it the index of 8 bits itself would not fit
@@ -35,7 +36,7 @@ NUDGES = 8  # how far from the nearest multiplier to look
 _INT32 = IntType(32, True)
 
 
-__all__ = ["Affine", "Form", "HighMul", "Levels", "Narrow", "Wide", "cheapest", "evaluate"]
+__all__ = ["Affine", "Form", "HighMul", "Levels", "Narrow", "Search", "Wide", "cheapest", "evaluate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,18 @@ class Levels:
     """y = out.lo + out.step * sum over k of (x >= levels[c, k]); levels (1 or C, n)."""
 
     levels: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """y = out.lo + out.step * sum over k of (x >= levels[c, k]) by bisection: any levels, sorted.
+
+    levels (1 or C, 2^n - 1), filled with `never`, which no x reaches; i = 0, then for b = 2^(n-1), …, 1:
+    i += b * (x >= levels[c, i + b - 1])
+    """
+
+    levels: IntArray
+    never: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +97,8 @@ class Narrow:
     shift: NDArray[np.int32]
 
 
-Form = Levels | Affine | HighMul | Narrow | Wide
+Form = Levels | Search | Affine | HighMul | Narrow | Wide
+Bounds = tuple[IntArray, IntArray]
 
 
 def cheapest(
@@ -93,15 +107,19 @@ def cheapest(
     constants: Sequence[IntArray],
     bias: IntArray | None = None,
     integers: bool = False,
+    bounds: Bounds | None = None,
 ) -> Form:
     """The cheapest exact form of op(x).
 
     x         the type of the operator's input
     bias      (C): the result is a function of x - bias[c] instead. Raises ValueError where only a form that knows no
               bias is exact: the caller then adds it.
+    bounds    (C) each: the smallest and the largest input that occur in a channel; None: all of its type may
     integers  whether the high half of a product is cheaper than a conversion to single precision and back
     """
-    found = _cheapest(op, x, tuple(map(_frozen, constants)), None if bias is None else _frozen(bias), integers)
+    ends = None if bounds is None else (_frozen(bounds[0]), _frozen(bounds[1]))
+    folded = None if bias is None else _frozen(bias)
+    found = _cheapest(op, x, tuple(map(_frozen, constants)), folded, integers, ends)
     if found is None:
         raise ValueError("no exact form takes the bias in")
     return found
@@ -120,8 +138,9 @@ def _thawed(frozen: _Frozen) -> IntArray:
 
 @lru_cache(maxsize=512)  # every schedule that is tried asks again
 def _cheapest(
-    op: Requant | Threshold, x: IntType, frozen: Sequence[_Frozen], frozen_bias: _Frozen | None, integers: bool
-) -> Form | None:
+    op: Requant | Threshold, x: IntType, frozen: Sequence[_Frozen], frozen_bias: _Frozen | None, integers: bool,
+    ends: tuple[_Frozen, _Frozen] | None,
+) -> Form | None:  # fmt: skip
     """`cheapest`; None where it raises ValueError."""
     constants, bias = [_thawed(values) for values in frozen], None if frozen_bias is None else _thawed(frozen_bias)
     table = None
@@ -130,7 +149,7 @@ def _cheapest(
     if table is not None:
         shift = np.zeros((1, 1), dtype=np.int64) if bias is None else bias[:, None]
         levels = table - shift
-        lo, hi = (np.broadcast_to(end - shift, (len(levels), 1)) for end in (x.lo, x.hi))
+        lo, hi = _range(x, shift, len(levels), ends)
         if levels.shape[1] <= FEW_LEVELS:
             return Levels(levels)
         if op.out.step == 1:
@@ -152,7 +171,27 @@ def _cheapest(
     if table is None:
         (table,) = constants
         levels = table if bias is None else table - bias[:, None]
-    return Levels(levels)
+    if levels.shape[1] <= SOME_LEVELS:
+        return Levels(levels)
+    return _search(levels, x.hi + 1 - (0 if bias is None else int(bias.min())))
+
+
+def _range(x: IntType, shift: IntArray, rows: int, ends: tuple[_Frozen, _Frozen] | None) -> tuple[IntArray, IntArray]:
+    """The smallest and the largest x - shift per row (rows, 1)."""
+    if ends is None:
+        lo, hi = (np.full((1, 1), end) for end in (x.lo, x.hi))
+    else:
+        lo, hi = (_thawed(end)[:, None] for end in ends)
+        if max(rows, len(shift)) == 1:  # one row for all channels
+            lo, hi = lo.min(keepdims=True), hi.max(keepdims=True)
+    return np.broadcast_to(lo - shift, (rows, 1)), np.broadcast_to(hi - shift, (rows, 1))
+
+
+def _search(levels: IntArray, never: int) -> Search:
+    levels = levels[:, : max(int((levels < never).any(axis=0).sum()), 1)]  # the last ones are never reached
+    size = (1 << int(levels.shape[1]).bit_length()) - 1
+    filled = np.pad(levels, ((0, 0), (0, size - levels.shape[1])), constant_values=never)
+    return Search(np.minimum(filled, never), never)
 
 
 def _on_both_sides(levels: IntArray, x: IntType) -> bool:
@@ -179,11 +218,15 @@ def high_mul(levels: IntArray, lo: IntArray, hi: IntArray) -> HighMul | None:
     multiplier = np.rint(slope * 2.0 ** (32 + right - left)).astype(np.int64)
     if multiplier.max() >= 1 << 30:
         return None
+    offsets, missing = np.zeros_like(multiplier), np.arange(len(multiplier))
     for nudge in (0, 1, -1):
-        m = multiplier + nudge
-        offset, held = _offsets(points, m, left, right)
-        if held.all():
-            return HighMul(_int32(m[:, 0]), _int32(offset[:, 0]), _int32(right[:, 0]), left)
+        m = multiplier[missing] + nudge
+        offset, held = _offsets(points.rows(missing), m, left, right[missing])
+        held &= (m >= 0)[:, 0]  # else the form would decrease, and both sides of each level would prove nothing
+        offsets[missing[held]], multiplier[missing[held]] = offset[held], m[held]
+        missing = missing[~held]
+        if not missing.size:
+            return HighMul(_int32(multiplier[:, 0]), _int32(offsets[:, 0]), _int32(right[:, 0]), left)
     return None
 
 
@@ -272,6 +315,12 @@ def evaluate(form: Form, x: IntArray, out: IntType) -> IntArray:
         case Levels(levels):
             count = (x[..., None] >= levels.astype(np.int64)).sum(axis=-1)
             return np.asarray(out.lo + out.step * count, dtype=np.int64)
+        case Search(levels):
+            rows = np.arange(len(levels)) if len(levels) > 1 else 0
+            i = np.zeros(x.shape, dtype=np.int64)
+            for bit in reversed(range(int(levels.shape[1]).bit_length())):
+                i += (1 << bit) * (x >= levels[rows, i + (1 << bit) - 1])
+            return np.asarray(out.lo + out.step * i, dtype=np.int64)
         case Affine(multiplier, offset, below, pivot):
             constant = offset if below is None or pivot is None else np.where(x >= pivot, offset, below)
             index = (x.astype(np.float32) * multiplier + constant).astype(np.int32).astype(np.int64)

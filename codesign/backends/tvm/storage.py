@@ -66,6 +66,11 @@ class Storage:
         """Bytes in memory, border and tail included."""
         return (int(np.prod(self.physical)) + self.tail) * self.itemsize
 
+    def holds(self, value: int) -> bool:
+        """Whether an element can hold a value of the graph."""
+        limits = np.iinfo(self.dtype)
+        return int(limits.min) <= value - self.offset <= int(limits.max)
+
     def store(self, values: IntArray) -> np.ndarray[Any, Any]:
         """One frame (shape) as the flat array of elements that lies in memory."""
         whole = np.full(self.physical, self.border_value, dtype=np.int64)

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from codesign.backends.tvm.pairs import patterns
 from codesign.backends.tvm.storage import Storage
 from codesign.ir.graph import Graph, Node
@@ -178,3 +180,19 @@ def _task(graph: Graph, nodes: list[Node]) -> Task:
 def stored(task: Task, storage: Mapping[str, Storage]) -> Task:
     """The task with the storage of its tensors."""
     return replace(task, storage={name: storage[name] for name in (*task.inputs, task.output)})
+
+
+def bounds_of(task: Task) -> tuple[IntArray, IntArray] | None:
+    """The smallest and the largest result of the anchor in each channel, bias included; None for other operators."""
+    anchor = task.anchor
+    if anchor is None or not isinstance(anchor.op, Conv2d | Dense):
+        return None
+    weights, dtype = task.consts[anchor.inputs[1]], task.types[anchor.inputs[0]].dtype
+    lo, hi = dtype.lo, dtype.hi
+    if isinstance(anchor.op, Conv2d) and any(anchor.op.padding):
+        lo, hi = min(lo, anchor.op.pad_value), max(hi, anchor.op.pad_value)
+    rows = weights.reshape(len(weights), -1)
+    positive = np.maximum(rows, 0).sum(axis=1)
+    negative = rows.sum(axis=1) - positive
+    bias = task.consts[anchor.inputs[2]] if len(anchor.inputs) > 2 else np.int64(0)
+    return positive * lo + negative * hi + bias, positive * hi + negative * lo + bias

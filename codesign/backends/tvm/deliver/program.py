@@ -169,7 +169,7 @@ def fill_of(storage: Storage, offset: int) -> Fill:
     return Fill(
         offset,
         storage.itemsize,
-        storage.border_value - storage.offset,
+        (storage.border_value - storage.offset + (1 << 31)) % (1 << 32) - (1 << 31),  # as int32_t: the same bits
         storage.origin,
         width * channels,
         (left + right) * channels,

@@ -18,7 +18,7 @@ from codesign.backends.tvm.cpu import NATIVE, Cpu
 from codesign.backends.tvm.deliver.ports import frames_from_bytes, frames_to_bytes, ports_of
 from codesign.backends.tvm.deliver.runners import Runner, lacks_instruction, runner_of
 from codesign.backends.tvm.deliver.write import DESCRIPTION, SCHEMA
-from codesign.errors import InputError, MismatchError, ToolError
+from codesign.errors import InputError, MismatchError, ToolError, reason_of
 from codesign.ir.graph import Graph
 from codesign.ir.types import IntArray
 
@@ -96,7 +96,7 @@ def _scratch() -> Iterator[Path]:
             yield Path(made)
     except OSError as error:
         hint = "TMPDIR=a directory with room for the frames"
-        raise InputError.at(tempfile.gettempdir(), f"cannot be written: {error.strerror}", hint=hint) from error
+        raise InputError.at(tempfile.gettempdir(), f"cannot be written: {reason_of(error)}", hint=hint) from error
 
 
 def measure(directory: Path, cpu: Cpu, repeat: int = 100, threads: int = 1) -> Times:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from codesign.backends.tvm.cpu import Cpu
-from codesign.errors import CodesignError, ToolError, UsageError
+from codesign.errors import CodesignError, InputError, ToolError, UsageError, reason_of
 from codesign.toolchain import Completed, Tool, cache_dir, lines_of, require, run
 
 BOARD = "CODESIGN_BOARD"
@@ -25,6 +25,8 @@ QUIET_SECONDS = 1800.0  # a frame in QEMU takes that long only when it hangs
 _SSH_OPTIONS = ("-o", "BatchMode=yes")
 _ARCHITECTURES = {"arm64": "aarch64", "AMD64": "x86_64"}
 _STAND_INS = {"i8mm": "max", "dotprod": "cortex-a76"}  # a core of QEMU's that has the feature, the newest first
+
+_ELF = b"\x7fELF"
 
 OnLine = Callable[[str], None]
 
@@ -171,7 +173,18 @@ def _arguments(ends: tuple[Path, Path], threads: int) -> list[str | Path]:
 
 
 def _program(directory: Path, name: str) -> Path:
-    return directory.resolve() / "bin" / f"{name}_test"
+    """The self-test. Raises InputError when it is missing or no program: QEMU and shells say little of that."""
+    path, hint = directory.resolve() / "bin" / f"{name}_test", "codesign compile, which makes it again"
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_ELF))
+    except OSError as error:
+        raise InputError.at(str(path), f"cannot be read: {reason_of(error)}", hint=hint) from error
+    if head != _ELF:
+        raise InputError.at(str(path), "is damaged: no ELF program", hint=hint)
+    if not os.access(path, os.X_OK):
+        raise InputError.at(str(path), "is not executable", hint="chmod +x, or codesign compile again")
+    return path
 
 
 def _run(tool: Tool, arguments: Sequence[str | Path], cwd: Path, on_line: OnLine | None = None) -> tuple[str, ...]:

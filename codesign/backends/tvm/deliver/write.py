@@ -28,10 +28,12 @@ from codesign.backends.tvm.deliver.program import Kernel, Program, program_of
 from codesign.backends.tvm.deliver.runners import stand_in_note
 from codesign.backends.tvm.deliver.tables import port_table, ports_header, program_tables
 from codesign.backends.tvm.plan import ALIGNMENT, Plan
-from codesign.errors import InputError, ToolError, UsageError
+from codesign.errors import InputError, ToolError, UsageError, reason_of
 from codesign.ir.types import IntArray
 from codesign.target import Target
 from codesign.toolchain import Tool, cache_dir, require, run
+
+_ROOM = "CODESIGN_CACHE=a directory with room"  # where builds are made
 
 GOLDEN_FRAMES = 4
 """Frames of the self-test."""
@@ -96,7 +98,7 @@ def write_deliverable(
         (out / DESCRIPTION).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         _write_readme(out, name, target, program, {"input": inputs, "output": outputs}, compiler)
     except OSError as error:
-        raise InputError.at(str(out), f"cannot be written: {error.strerror}", hint="another -o") from error
+        raise InputError.at(str(out), f"cannot be written: {reason_of(error)}", hint=_ROOM) from error
     build(out, compiler, make)
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     return Deliverable(tuple(files), program.arena_bytes, len(program.constants), compiler.version, _notes(cpu))
@@ -111,7 +113,7 @@ def build(directory: Path, compiler: Tool, make: Tool) -> None:
     except ToolError as error:
         if "No space left on device" in str(error):
             where = "cannot be written: No space left on device"
-            raise InputError.at(str(directory), where, hint="another -o") from error
+            raise InputError.at(str(directory), where, hint=_ROOM) from error
         raise
     shutil.rmtree(directory / "build")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def _comment(text: str) -> str:
 
 
 def network_text(network: Network) -> str:
-    """network.txt: words and numbers only."""
+    """network.txt: words and numbers only; in the last line the CRC-32 of all before it."""
     lines = [f"codesign-opencl {SCHEMA}", f"buffers {len(network.buffers)}"]
     for b in network.buffers:
         lines.append(f"{b.name[:200]} {b.kind[0]} {b.bytes} {max(b.offset, 0)} {np.dtype(b.dtype).itemsize} {b.fill}")
@@ -92,7 +93,8 @@ def network_text(network: Network) -> str:
         lines.append(f"{step.kernel} {' '.join(map(str, numbers))}")
     for word, ports in (("inputs", network.inputs), ("outputs", network.outputs)):
         lines.append(" ".join([word, str(len(ports)), *map(str, ports)]))
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return f"{text}checksum {zlib.crc32(text.encode()):08x}\n"
 
 
 def manifest_data(network: Network, plan: Plan, target: Target) -> dict[str, Any]:

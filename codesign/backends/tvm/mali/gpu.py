@@ -16,6 +16,7 @@ from typing import Any
 from codesign.errors import Diagnostic
 
 ARCHITECTURES = ("midgard", "bifrost", "valhall")
+_MOST_CORES = 1024
 _MAY_BE_ZERO = ("dot8_macs",)
 _KINDS: Mapping[str, str] = {"str": "text", "int": "a whole number"}
 
@@ -104,6 +105,8 @@ def _value_problems(where: str, data: Mapping[str, Any], sources: Mapping[str, A
         low = 0 if key in _MAY_BE_ZERO else 1
         if data[key] < low:
             found.append(Diagnostic(where, f"gpu.{key} is {data[key]}", f"{low} or more"))
+        elif key == "cores" and data[key] > _MOST_CORES:
+            found.append(Diagnostic(where, f"gpu.cores is {data[key]}", f"1 to {_MOST_CORES}"))
         if not isinstance(sources.get(key), str) or not sources[key].strip():
             found.append(Diagnostic(where, f"gpu.{key} has no source", f'sources.{key} = "manual and section"'))
     if data["full_registers"] > data["registers"] > 0:

@@ -9,12 +9,15 @@ from codesign.backends.base import Progress, ignore_progress
 from codesign.backends.tvm.mali.deliver import write
 from codesign.backends.tvm.mali.run import execute as run_deliverable
 from codesign.backends.tvm.mali.search import check, estimate, plan_for, schedule, table
+from codesign.backends.tvm.mali.verify import proved, replaced
 from codesign.backends.tvm.product import Figures, Product, expect_outputs, product_of
 from codesign.backends.tvm.templates.base import Choice
 from codesign.ir.graph import Graph
 from codesign.ir.types import IntArray
 from codesign.schedule import TvmSchedule
 from codesign.target import Target
+
+PROOF_FRAMES = 4  # all smallest, all largest, two random ones: all tensors of a frame are kept for the comparison
 
 
 def recorded_choices(graph: Graph, target: Target, progress: Progress) -> dict[str, Choice]:
@@ -23,7 +26,11 @@ def recorded_choices(graph: Graph, target: Target, progress: Progress) -> dict[s
 
 
 def product(graph: Graph, chosen: TvmSchedule, target: Target, progress: Progress = ignore_progress) -> Product:
-    """The deliverable of a schedule, from the cache if it was made before. Raises InputError for a wrong schedule."""
+    """The deliverable of a schedule, from the cache if it was made before.
+
+    When it is made, every tensor is compared with the golden evaluation; a kernel that differs gives way to the next
+    best, and a note says so. Raises InputError for a wrong schedule, and what `proved` raises.
+    """
 
     def make(out: Path) -> Figures:
         from codesign.build import example_feeds
@@ -32,10 +39,11 @@ def product(graph: Graph, chosen: TvmSchedule, target: Target, progress: Progres
         expect_outputs(chosen, [task.output for task in planned.tasks])
         check(planned, chosen.kernels, target)
         feeds = example_feeds(graph)
-        write(out, planned, chosen.kernels, target, (feeds, graph.evaluate(*feeds)))
-        metrics, kernels = estimate(planned, chosen.kernels, target)
+        found = proved(graph, target, chosen.kernels, [feed[:PROOF_FRAMES] for feed in feeds], progress)
+        write(out, planned, found, target, (feeds, graph.evaluate(*feeds)))
+        metrics, kernels = estimate(planned, found, target)
         note = "times are a model's, with figures of the vendor's and of measurements by others; nothing ran on a Mali"
-        return Figures(metrics, [note], table(kernels))
+        return Figures(metrics, [note, *replaced(planned, chosen.kernels, found)], table(kernels))
 
     return product_of(graph, chosen, target, (), make)
 

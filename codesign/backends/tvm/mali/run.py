@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from codesign.backends.tvm.mali.deliver import HOST, SOURCES, frames_bytes
 from codesign.errors import InputError
 from codesign.ir.types import IntArray
-from codesign.toolchain import Tool, cache_dir, cached, digest, require, run
+from codesign.toolchain import Completed, Tool, cache_dir, cached, digest, require, run
 
 TIME_LIMIT_S = 1800.0
 PROGRAMS_KEPT = 100  # of what PoCL compiled
@@ -60,7 +61,7 @@ def execute(
         options += ["-n", str(repeats)] if repeats else []
         options += ["-g", str(group)] if group else []
         arguments = (*options, directory.resolve(), work / "inputs.bin", work / "outputs.bin")
-        done = run(tool, arguments, cwd=work, log=work / "host.log", time_limit_s=TIME_LIMIT_S)
+        done = _run(tool, arguments, work, TIME_LIMIT_S)
         raw = np.fromfile(work / "outputs.bin", np.uint8).reshape(len(feeds[0]), -1)
         outputs, at = [], 0
         for port in manifest["outputs"]:
@@ -100,7 +101,7 @@ def _host(kernels: bytes) -> Tool:
     def make(directory: Path) -> None:
         files = [path for path in sources if path.suffix == ".c"]
         options: tuple[str | Path, ...] = ("-std=c99", "-O2", *files, "-o", directory / "host", "-lOpenCL")
-        run(opencl, options, cwd=HOST, log=directory / "compile.log", time_limit_s=120)
+        _run(opencl, options, HOST, 120)
 
     entry = cached("opencl-host", digest(" ".join(opencl.command), opencl.version, *sources), make)
     programs = cache_dir() / "pocl"
@@ -110,3 +111,11 @@ def _host(kernels: bytes) -> Tool:
     for old in sorted(programs.iterdir(), key=lambda path: path.stat().st_mtime)[:-PROGRAMS_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return replace(opencl, command=(str(entry / "host"),), environment={"POCL_CACHE_DIR": str(place)})
+
+
+def _run(tool: Tool, arguments: Sequence[str | Path], cwd: Path, time_limit_s: float) -> Completed:
+    """Runs the tool; its log stays where an error says that it is, and goes when all went well."""
+    log = cache_dir() / "logs" / f"{tool.name}-{uuid.uuid4().hex[:12]}.log"
+    done = run(tool, arguments, cwd=cwd, log=log, time_limit_s=time_limit_s)
+    log.unlink(missing_ok=True)
+    return done

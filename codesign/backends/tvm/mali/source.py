@@ -12,14 +12,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tvm
 import tvm_ffi
+from tvm import tirx
 from tvm.ir import PointerType, PrimType
 from tvm.s_tir import transform as schedulable
 from tvm.target import Target
-from tvm.tirx import NE, AttrStmt, Broadcast, Cast, DeclBuffer, PrimFunc, Select, SeqStmt, Var, const
+from tvm.tirx import NE, AttrStmt, Broadcast, Cast, DeclBuffer, FloatImm, PrimFunc, Select, SeqStmt, Var, const
 from tvm.tirx import transform as lowering
 
+from codesign.backends.tvm.codegen import passes
 from codesign.backends.tvm.definition import Definition, Tensor
 from codesign.toolchain import cached, digest
 
@@ -56,30 +59,8 @@ def target() -> Any:
     return Target({"kind": "opencl", "device": "mali"}, Target("llvm"))
 
 
-@lru_cache(maxsize=1)
-def _passes() -> Any:
-    return tvm.ir.transform.Sequential(
-        [
-            schedulable.CanonicalizeLoop(),
-            schedulable.LowerInitBlock(),
-            schedulable.PlanAndUpdateBufferAllocationLocation(),
-            schedulable.ConvertBlocksToOpaque(),
-            schedulable.CompactBufferAllocation(),
-            schedulable.LowerMatchBuffer(),
-            schedulable.StmtSimplify(),
-            schedulable.LowerOpaqueBlock(),
-            lowering.FlattenBuffer(),
-            lowering.NarrowDataType(32),
-            schedulable.LoopPartition(),
-            lowering.VectorizeLoop(True),
-            schedulable.HoistIfThenElse(),
-            lowering.UnrollLoop(),
-            schedulable.RenormalizeSplitPattern(),
-            lowering.StmtSimplify(),
-            lowering.RemoveNoOp(),
-            schedulable.RewriteUnsafeSelect(),
-        ]
-    )
+# OpenCL's compilers do these themselves; irregular loops are annotated for CPUs.
+_LEFT_OUT = (schedulable.AnnotateIrregularLoop, lowering.StorageRewrite, lowering.CommonSubexprElim)
 
 
 def kernel_of(definition: Definition) -> Kernel:
@@ -100,7 +81,7 @@ def kernel_of(definition: Definition) -> Kernel:
 
 def _lower(func: Any, symbol: str, starts: list[int]) -> tuple[str, list[int], list[int]]:
     bound = lowering.BindTarget(target())(tvm.IRModule({symbol: func.with_attr("global_symbol", symbol)}))
-    lowered = _passes()(bound)[symbol]
+    lowered = passes(*_LEFT_OUT)(bound)[symbol]
     launch = ([1, 1, 1], [1, 1, 1])
 
     def note(statement: Any) -> Any:
@@ -112,6 +93,7 @@ def _lower(func: Any, symbol: str, starts: list[int]) -> tuple[str, list[int], l
     body = tvm_ffi.structural_map(lowered.body, (AttrStmt, note))
     body = tvm_ffi.structural_map(body, (Broadcast, _compared))
     body = tvm_ffi.structural_map(body, (Cast, _selected))
+    body = tvm_ffi.structural_map(body, (FloatImm, _as_bits))
     pointers = [Var(p.name, PointerType(PrimType(p.dtype), "global")) for p in lowered.params]
     bindings = [DeclBuffer(b, data=p) for b, p in zip(lowered.params, pointers, strict=True)]
     device = PrimFunc(pointers, SeqStmt([*bindings, body]), attrs=lowered.attrs)
@@ -144,6 +126,18 @@ def _selected(cast: Any) -> Any:
     return Select(cast.value, one, zero)
 
 
+def _as_bits(value: Any) -> Any:
+    """A constant in single precision by its bits: TVM prints seven digits, which are another constant."""
+    bits = int(np.float32(value.value).view(np.int32))
+    return tirx.call_pure_extern("float32", "as_float", const(bits, "int32"))
+
+
+def _literal(call: re.Match[str]) -> str:
+    """The bits as C99's hexadecimal constant, which every compiler reads without rounding; 0.5f where that is it."""
+    value = float(np.array(int(call[1]), np.int32).view(np.float32))
+    return f"{value!r}f" if value == round(value * 2) / 2 else re.sub(r"\.?0*p", "p", value.hex()) + "f"
+
+
 def _tidy(text: str, symbol: str, starts: list[int], local: list[int]) -> str:
     """The definition alone, its inputs constant, its pointers behind the borders of their tensors.
 
@@ -155,6 +149,7 @@ def _tidy(text: str, symbol: str, starts: list[int], local: list[int]) -> str:
     names = [p.rpartition(" ")[2] for p in (*inputs, output)]
     inputs = [p.replace("__global ", "__global const ", 1) for p in inputs]
     body = re.sub(r"(\w+\[\d+\]) = \(\1 \+ dot4\((.*)\)\);", r"\1 = dot4(\2, \1);", body)
+    body = re.sub(r"as_float\((-?\d+)\)", _literal, body)
     body = body.replace("_local_ptr", "_reg").replace("(__global char *)", "")
     lines = [f"  {name} += {start};" for name, start in zip(names, starts, strict=True) if start]
     for i, axis in enumerate("xyz"):

@@ -49,6 +49,16 @@ def proved(
     raise AssertionError("the last round returns or raises")
 
 
+def replaced(plan: Plan, before: Choices, after: Choices) -> list[str]:
+    """A sentence for every kernel that gave way to another."""
+    return [
+        f"{task.where}: the kernel {dict(before[task.output])} differs from the golden evaluation on this machine's "
+        f"OpenCL; {dict(after[task.output])} took its place"
+        for task in plan.tasks
+        if dict(before[task.output]) != dict(after[task.output])
+    ]
+
+
 def differing(execution: Execution, plan: Plan, feeds: Sequence[IntArray]) -> list[str]:
     """The tensors, in the order of computation, that are not what the golden evaluation gives."""
     assert execution.tensors is not None

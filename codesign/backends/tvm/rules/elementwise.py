@@ -11,7 +11,7 @@ from codesign.backends.tvm.definition import Builder, Expr, Value, integer, word
 from codesign.backends.tvm.pairs import PairSum, Pattern, WholeSum, patterns
 from codesign.backends.tvm.requant import cheapest
 from codesign.backends.tvm.rules.rescale import channel, repeats_operand, rescaled, summed
-from codesign.backends.tvm.task import Task
+from codesign.backends.tvm.task import Task, bounds_of
 from codesign.ir.graph import Node
 from codesign.ir.ops import Add, Lookup, Mul, Requant, Threshold
 from codesign.ir.types import IntArray, TensorType
@@ -87,11 +87,13 @@ class _Expressions:
     def _rescaled(self, node: Node, op: Requant | Threshold, name: str) -> Value:
         type_ = self.task.types[name]
         constants = [self.task.consts[other] for other in node.inputs if other in self.task.consts]
-        value = self.raw(name)
+        value, neon = self.raw(name), self.builder.neon
+        anchor = self.task.anchor
+        bounds = bounds_of(self.task) if anchor is not None and anchor.name == name else None
         try:
-            form = cheapest(op, type_.dtype, constants, self.bias.get(name), self.builder.neon)
+            form = cheapest(op, type_.dtype, constants, self.bias.get(name), neon, bounds)
         except ValueError:
-            form, value = cheapest(op, type_.dtype, constants, None, self.builder.neon), self.value(name)
+            form, value = cheapest(op, type_.dtype, constants, None, neon, bounds), self.value(name)
         if repeats_operand(form):
             if name in self.repeats:
                 value = self.builder.stage(value, type_)

@@ -10,9 +10,9 @@ from tvm import te, tirx
 from codesign.backends.tvm.affine import Affine
 from codesign.backends.tvm.definition import Builder, Expr, Value, integer, kind_of, word
 from codesign.backends.tvm.pairs import PairSum, WholeSum
-from codesign.backends.tvm.requant import Form, HighMul, Levels, Narrow, Wide
+from codesign.backends.tvm.requant import Form, HighMul, Levels, Narrow, Search, Wide
 from codesign.ir.ops import Requant, Rounding
-from codesign.ir.types import IntArray, IntType
+from codesign.ir.types import IntArray, IntType, TensorType
 
 
 def channel(table: object, index: Sequence[Expr]) -> Expr:
@@ -25,6 +25,8 @@ def rescaled(builder: Builder, form: Form, x: Value, out: IntType) -> Value:
     match form:
         case Levels(levels):
             return _levels(builder, levels, x, out)
+        case Search():
+            return _searched(builder, form, x, out)
         case Affine():
             return _limited(builder, _affine(builder, form, x), out)
         case HighMul():
@@ -41,8 +43,33 @@ def repeats_operand(form: Form) -> bool:
             return int(levels.shape[1]) > 1
         case HighMul() | Affine():
             return form.below is not None
-        case Narrow() | Wide():
+        case Narrow() | Wide() | Search():
             return True
+
+
+def _searched(builder: Builder, form: Search, x: Value, out: IntType) -> Value:
+    """Bisection, a stage for each bit: what has been found so far is read twice by the next."""
+    rows, size = form.levels.shape
+    kind = "int32" if form.levels.min() >= -(1 << 31) and form.never < 1 << 31 else "int64"
+    table = builder.constant("levels", form.levels.astype(kind))
+    shape = builder.task.types[builder.task.output].shape
+    found: Value = lambda index: integer(0, "int32")  # noqa: E731
+
+    def step(found: Value, bit: int) -> Value:
+        def value(index: Sequence[Expr]) -> Expr:
+            q, so_far = x(index), found(index)
+            row = index[-1] if rows > 1 else integer(0, "int32")
+            level = table(row, so_far + integer((1 << bit) - 1, "int32"))
+            common = "int32" if kind_of(q) == kind == "int32" else "int64"
+            reached = q.astype(common) >= level.astype(common)
+            return so_far + tirx.Select(reached, integer(1 << bit, "int32"), integer(0, "int32"))
+
+        return value
+
+    for bit in reversed(range(int(size).bit_length())):
+        found = builder.stage(step(found, bit), TensorType(shape, IntType(32, True)))
+    total = found
+    return lambda index: integer(out.lo, "int32") + total(index) * integer(out.step, "int32")
 
 
 def _affine(builder: Builder, form: Affine, x: Value) -> Value:

@@ -18,7 +18,7 @@ from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.definition import Definition
 from codesign.backends.tvm.rules import define
 from codesign.backends.tvm.task import Task
-from codesign.backends.tvm.templates.base import Choice
+from codesign.backends.tvm.templates.base import Choice, expect_offered
 from codesign.backends.tvm.templates.dot import dot_intrinsic, dot_sums
 from codesign.errors import InputError
 
@@ -61,7 +61,10 @@ def start(task: Task, cpu: Cpu, choice: Choice) -> Definition:
         case "plain":
             return _in_registers(define(task, cpu))
         case "dot":
-            return _in_registers(dot_sums(task, cpu, int(choice.get("lanes", 0))))
+            own = {key: value for key, value in choice.items() if key != "trace"}
+            offered = [other for other in layouts(task, cpu) if other["layout"] == DOT]
+            expect_offered(task.where, own, offered)
+            return _in_registers(dot_sums(task, cpu, own["lanes"] if offered else 0))
     raise InputError.at(task.where, f"the layout {choice.get('layout')!r}", f"{PLAIN}, {DOT}")
 
 

@@ -11,27 +11,30 @@ from codesign.backends.tvm.templates.neon import SUMS
 
 Loop = Any
 
+STRIPS = ("planes", "elements")  # blocks that are computed for all pixels and channels of a strip of rows
+
 
 def tile(rows: int, columns: int, blocks: int, patches: bool) -> dict[str, int]:
     """The part of a choice that says how large a tile is, and whether its windows are copied first."""
     return {"rows": rows, "columns": columns, "blocks": blocks, "patches": patches}
 
 
-def tiled(schedule: Schedule, sums: str, size: Mapping[str, Any], whole: bool) -> None:
-    """Tiles of rows x columns pixels and `blocks` times four channels, and all that they need in the loop over tiles.
+def tiled(schedule: Schedule, sums: str, size: Mapping[str, Any], whole: bool, unit: int = SUMS) -> None:
+    """Tiles of rows x columns pixels and `blocks` times `unit` channels, and all that they need in the loop over tiles.
 
-    sums   the block whose values (rows, columns, blocks, 4) the output is made from
-    size   a choice with what `tile` gives
+    sums   the block whose values (rows, columns, blocks, unit) the output is made from
+    size   a choice with what `tile` gives; `strip`: so many tiles of rows have the blocks of STRIPS in common
     whole  whether the output has that many channels; otherwise of the last tile only those that exist are stored
     """
-    patches = bool(size.get("patches"))
-    at = (_tiles_of_output if whole else _tiles_of_sums)(schedule, sums, size, patches)
+    at = _tiles_of_output(schedule, size, unit) if whole else _tiles_of_sums(schedule, sums, size)
     blocks = {schedule.get(block).name_hint: block for block in schedule.get_child_blocks(schedule.get_sblock("root"))}
     behind = [name for name in blocks if name.startswith("stage")]  # of the rescaling: between the sums and the output
     if not whole:
         for name in (*behind, "out"):
             schedule.reverse_compute_at(blocks[name], at, preserve_unit_loops=True)
     for name in reversed(blocks):
+        if name in (*STRIPS, "words"):
+            continue
         if name == "patch":  # for all channels
             around = schedule.get_loops(schedule.get_sblock(sums))[1]
             schedule.compute_at(blocks[name], around, preserve_unit_loops=True)
@@ -40,6 +43,10 @@ def tiled(schedule: Schedule, sums: str, size: Mapping[str, Any], whole: bool) -
             schedule.compute_at(blocks[name], at, preserve_unit_loops=True)
         if name != "out":
             schedule.set_scope(blocks[name], 0, "local")
+    for name in STRIPS:
+        if name in blocks:
+            strip = schedule.get_loops(schedule.get_sblock(sums))[0]
+            schedule.compute_at(blocks[name], strip, preserve_unit_loops=True)
 
 
 def _side_by_side(schedule: Schedule, patch: Any) -> None:
@@ -51,13 +58,13 @@ def _side_by_side(schedule: Schedule, patch: Any) -> None:
     schedule.transform_layout(patch, ("write", 0), lambda h, v, t, j: [h, v, t * width + j])
 
 
-def _tiles_of_output(schedule: Schedule, sums: str, size: Mapping[str, Any], patches: bool) -> Loop:
+def _tiles_of_output(schedule: Schedule, size: Mapping[str, Any], unit: int) -> Loop:
     out = schedule.get_sblock("out")
     while len(schedule.get_loops(out)) < 3:  # (O) and (N, O) as images of one row
         schedule.add_unit_loop(schedule.get_loops(out)[0])
     h, w, o = schedule.get_loops(out)
-    at, inner = _split(schedule, (h, w, o), size, SUMS, (), patches)
-    lanes = SUMS * (int(size["blocks"]) & -int(size["blocks"]))  # LLVM takes vectors of other lengths to pieces
+    at, inner = _split(schedule, (h, w, o), size, unit, ())
+    lanes = unit * (int(size["blocks"]) & -int(size["blocks"]))  # LLVM takes vectors of other lengths to pieces
     *inner[-1:], vector = schedule.split(inner[-1], [None, lanes])
     schedule.vectorize(vector)
     for loop in inner:
@@ -65,26 +72,31 @@ def _tiles_of_output(schedule: Schedule, sums: str, size: Mapping[str, Any], pat
     return at
 
 
-def _tiles_of_sums(schedule: Schedule, sums: str, size: Mapping[str, Any], patches: bool) -> Loop:
+def _tiles_of_sums(schedule: Schedule, sums: str, size: Mapping[str, Any]) -> Loop:
     h, w, o, *rest = schedule.get_loops(schedule.get_sblock(sums))
-    at, _ = _split(schedule, (h, w, o), size, 1, tuple(rest), patches)
+    at, _ = _split(schedule, (h, w, o), size, 1, tuple(rest))
     return at
 
 
 def _split(
-    schedule: Schedule, loops: Sequence[Loop], size: Mapping[str, Any], unit: int, rest: Sequence[Loop], patches: bool
+    schedule: Schedule, loops: Sequence[Loop], size: Mapping[str, Any], unit: int, rest: Sequence[Loop]
 ) -> tuple[Loop, list[Loop]]:  # fmt: skip
     """The innermost loop over tiles, and the loops within one.
 
     Channels are the outermost loop, for the weights of a tile to stay in the cache for the whole image; with patches
-    the innermost.
+    or strips the innermost.
     """
     (h, w, o), blocks = loops, int(size["blocks"]) * unit
     outer_h, inner_h = schedule.split(h, [None, int(size["rows"])])
     outer_w, inner_w = schedule.split(w, [None, int(size["columns"])])
     outer_o, inner_o = schedule.split(o, [None, blocks])
     inner = [inner_h, inner_w, inner_o]
-    if patches:
+    if "strip" in size:
+        strips, outer_h = schedule.split(outer_h, [None, int(size["strip"])])
+        schedule.reorder(strips, outer_h, outer_w, outer_o, *inner, *rest)
+        schedule.parallel(strips)
+        return outer_o, inner
+    if size.get("patches"):
         schedule.reorder(outer_h, outer_w, outer_o, *inner, *rest)
         schedule.parallel(outer_h)
         return outer_o, inner
@@ -118,6 +130,18 @@ def in_registers(schedule: Schedule, name: str, unrolled: int, reductions: int, 
     for loop in around[len(around) - unrolled :]:
         schedule.unroll(loop)
     schedule.tensorize(own[reductions + unrolled], intrinsic)
+
+
+def in_vectors(schedule: Schedule, name: str, unrolled: int, reductions: int) -> None:
+    """As `in_registers`, but what is behind the unrolled loops is one vector."""
+    block, own = schedule.get_sblock(name), _own_loops(schedule, name)
+    outer, over, lanes = own[:reductions], own[reductions : reductions + unrolled], own[reductions + unrolled]
+    for loop in over:
+        schedule.unroll(loop)
+    schedule.vectorize(lanes)
+    if outer:
+        init = schedule.decompose_reduction(block, outer[0])
+        assert init is not None
 
 
 def _own_loops(schedule: Schedule, name: str) -> list[Loop]:

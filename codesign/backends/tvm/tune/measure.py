@@ -20,7 +20,7 @@ import numpy as np
 from codesign import toolchain
 from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.task import MOST_POINTERS, Task
-from codesign.backends.tvm.templates.base import Choice, Template
+from codesign.backends.tvm.templates.base import Choice, Template, ordered
 from codesign.backends.tvm.tune.golden import Frame, frames
 from codesign.backends.tvm.tune.jobs import Built, Job
 from codesign.backends.tvm.tune.pool import Pool
@@ -240,6 +240,6 @@ def by_name(templates: Sequence[Template]) -> Mapping[str, Template]:
 
 def choices_of(task: Task, cpu: Cpu, templates: Sequence[Template]) -> list[Choice]:
     """Every choice of every template, each template's best guesses first: one of each in turn."""
-    columns = [list(template.choices(task, cpu)) for template in templates]
+    columns = [list(template.choices(task, cpu)) for template in ordered(templates, task, cpu)]
     longest = max(map(len, columns), default=0)
     return [column[i] for i in range(longest) for column in columns if i < len(column)]

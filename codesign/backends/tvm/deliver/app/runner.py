@@ -93,6 +93,8 @@ def _run_bytes(network: Network, source: str, target: str) -> None:
     said = time.monotonic()
     with open(source, "rb") as frames, open(target, "wb") as results:
         for number, data in enumerate(iter(lambda: frames.read(size), b""), 1):
+            if len(data) != size:
+                raise ValueError(f"{source}: ends within frame {number}: {len(data)} of its {size} bytes")
             results.write(b"".join(array.tobytes() for array in network.run(*_split(data, network.inputs))))
             if time.monotonic() - said > 0.5:
                 said = time.monotonic()
@@ -100,22 +102,45 @@ def _run_bytes(network: Network, source: str, target: str) -> None:
 
 
 def _run_arrays(network: Network, files: Sequence[str], output: str) -> None:
-    batches = [np.load(file) for file in files]
+    if len(files) != len(network.inputs):
+        raise ValueError(f"{len(files)} files, but the network has {len(network.inputs)} inputs: one file for each")
+    batches = [_loaded(file) for file in files]
+    counts = [len(batch) for batch in batches]
+    if len(set(counts)) > 1 or not counts[0]:
+        raise ValueError(f"files of {', '.join(map(str, counts))} frames; as many in each, and one or more")
     frames = [network.run(*arrays) for arrays in zip(*batches, strict=True)]
     for i, arrays in enumerate(zip(*frames, strict=True)):
         path = Path(output)
         np.save(path if i == 0 else path.with_name(f"{path.stem}{i}{path.suffix}"), np.stack(arrays))
 
 
+def _loaded(file: str) -> Array:
+    try:
+        batch = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file}: not a whole .npy file") from error
+    if not isinstance(batch, np.ndarray) or batch.ndim == 0:
+        raise ValueError(f"{file}: no array whose first axis are frames")
+    return batch
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the network on integer inputs.")
     parser.add_argument("arrays", nargs="*", metavar="X.npy", help="one file per input, frames first")
     parser.add_argument("-o", "--output", metavar="Y.npy", default="outputs.npy")
-    parser.add_argument("--inputs", metavar="A.bin")
+    parser.add_argument("--inputs", metavar="A.bin", help="frames as bytes; together with --outputs")
     parser.add_argument("--outputs", metavar="B.bin")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    network = Network(args.threads)
+    if (args.inputs is None) != (args.outputs is None) or (args.inputs is None) == (not args.arrays):
+        parser.error("either X.npy for each input, or --inputs A.bin together with --outputs B.bin")
+    if args.threads < 1:
+        parser.error(f"--threads {args.threads}: 1 or more")
+    try:
+        network = Network(args.threads)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        print(f"the network in {HERE} cannot be loaded: {error}", file=sys.stderr)
+        return 2
     try:
         if args.inputs:
             _run_bytes(network, args.inputs, args.outputs)

@@ -225,12 +225,16 @@ static FILE *opened(const char *path, const char *mode)
     return file;
 }
 
-/* Reads the inputs of a frame; 0: there is none left. */
+/* Reads the inputs of a frame; 0: there is none left, -1: but a part of one. */
 static int read_frame(FILE *file)
 {
-    for (int i = 0; i < NETWORK_INPUTS; i++)
-        if (fread(in[i], 1, inputs[i].bytes, file) != inputs[i].bytes)
-            return 0;
+    size_t had = 0;
+    for (int i = 0; i < NETWORK_INPUTS; i++) {
+        size_t got = fread(in[i], 1, inputs[i].bytes, file);
+        had += got;
+        if (got != inputs[i].bytes)
+            return had == 0 && !ferror(file) ? 0 : -1;
+    }
     return 1;
 }
 
@@ -238,8 +242,8 @@ static int run_file(const char *from, const char *to)
 {
     FILE *source = opened(from, "rb"), *target = opened(to, "wb");
     int64_t said = now();
-    int failed = 0;
-    for (long frame = 0; read_frame(source) && !failed; frame++) {
+    int failed = 0, more = 0;
+    for (long frame = 0; !failed && (more = read_frame(source)) > 0; frame++) {
         if (frame == 0)
             try_layers();
         run();
@@ -256,14 +260,24 @@ static int run_file(const char *from, const char *to)
         perror(to);
         return 2;
     }
-    return 0;
+    if (more < 0)
+        fprintf(stderr, "%s: cannot be read to its end, or ends within a frame\n", from);
+    return more < 0 ? 2 : 0;
+}
+
+/* A whole number of 1 or more, else 0. */
+static int positive(const char *text)
+{
+    char *end = NULL;
+    long value = strtol(text, &end, 10);
+    return end != text && *end == '\0' && value >= 1 && value <= 1000000000 ? (int)value : 0;
 }
 
 static int usage(const char *program)
 {
     fprintf(stderr,
         "%s [--inputs FILE --outputs FILE | --repeat N [--layers] | --frames N | --stack] [--threads N]\n"
-        "without arguments: compare the golden frames\n",
+        "N: 1 or more; without arguments: compare the golden frames\n",
         program);
     return 2;
 }
@@ -271,7 +285,7 @@ static int usage(const char *program)
 int main(int argc, char **argv)
 {
     const char *from = NULL, *to = NULL;
-    int repeat = 0, frames = 0, layers = 0, stack = 0, threads = 1;
+    int repeat = 0, frames = 0, layers = 0, stack = 0, threads = 1, wrong = 0;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--layers") == 0) {
@@ -289,16 +303,16 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--outputs") == 0)
             to = value;
         else if (strcmp(argv[i], "--repeat") == 0)
-            repeat = atoi(value);
+            repeat = positive(value), wrong |= !repeat;
         else if (strcmp(argv[i], "--frames") == 0)
-            frames = atoi(value);
+            frames = positive(value), wrong |= !frames;
         else if (strcmp(argv[i], "--threads") == 0)
-            threads = atoi(value);
+            threads = positive(value), wrong |= !threads;
         else
             return usage(argv[0]);
         i++;
     }
-    if ((from == NULL) != (to == NULL) || repeat < 0 || frames < 0 || threads < 1)
+    if ((from == NULL) != (to == NULL) || wrong)
         return usage(argv[0]);
     for (int i = 0; i < NETWORK_INPUTS; i++)
         in[i] = memory(inputs[i].bytes);

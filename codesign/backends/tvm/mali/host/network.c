@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VERSION = 1 };
+enum { VERSION = 1, MOST_ARGUMENTS = 1024 };
 
 void fail(int status, const char *format, ...) {
   va_list arguments;
@@ -69,12 +69,41 @@ static int *read_ports(FILE *file, const network_t *network, const char *word, i
   return ports;
 }
 
+/* CRC-32, as zip and PNG have it. */
+static unsigned long crc32(const char *data, size_t bytes) {
+  unsigned long crc = 0xFFFFFFFFul;
+  for (size_t i = 0; i < bytes; i++) {
+    crc ^= (unsigned char)data[i];
+    for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (crc & 1 ? 0xEDB88320ul : 0);
+  }
+  return crc ^ 0xFFFFFFFFul;
+}
+
+/* The last line, `checksum HEX`, is of all that is before it: a kernel would write beyond a buffer that is too small. */
+static void check_sum(const char *directory) {
+  size_t bytes;
+  char *text = read_file(directory, "network.txt", &bytes);
+  size_t line = bytes ? bytes - 1 : 0;
+  while (line && text[line - 1] != '\n') line--;
+  char told[17] = "";
+  if (sscanf(text + line, "checksum %16s", told) != 1) fail(BAD_INPUT, "network.txt: no checksum at its end");
+  if (strcmp(told, "none")) {
+    char found[17];
+    snprintf(found, sizeof found, "%08lx", crc32(text, line));
+    if (strcmp(told, found))
+      fail(BAD_INPUT, "network.txt: its checksum is %s, not %s: damaged; where it was changed on purpose: checksum none",
+           found, told);
+  }
+  free(text);
+}
+
 network_t read_network(const char *directory) {
   char path[4096];
   snprintf(path, sizeof path, "%s/network.txt", directory);
   FILE *file = fopen(path, "r");
   if (!file) fail(BAD_INPUT, "%s: cannot be read", path);
   if (read_count(file, "codesign-opencl") != VERSION) fail(BAD_INPUT, "network.txt: not of version %d", VERSION);
+  check_sum(directory);
   network_t network = {0};
   network.buffers = read_count(file, "buffers");
   network.buffer = allocate((size_t)network.buffers, sizeof *network.buffer);
@@ -82,6 +111,8 @@ network_t read_network(const char *directory) {
     buffer_t *b = &network.buffer[i];
     if (fscanf(file, "%255s %c %zu %zu %zu %ld", b->name, &b->kind, &b->bytes, &b->offset, &b->element, &b->fill) != 6)
       fail(BAD_INPUT, "network.txt: buffer %d is damaged", i);
+    if (!b->bytes || !b->element || b->element > sizeof b->fill)
+      fail(BAD_INPUT, "network.txt: buffer %s has %zu bytes, elements of %zu", b->name, b->bytes, b->element);
   }
   network.steps = read_count(file, "steps");
   network.step = allocate((size_t)network.steps, sizeof *network.step);
@@ -91,6 +122,8 @@ network_t read_network(const char *directory) {
                &s->local[1], &s->local[2]) != 7)
       fail(BAD_INPUT, "network.txt: step %d is damaged", i);
     s->arguments = read_int(file, "the number of arguments");
+    if (s->arguments < 1 || s->arguments > MOST_ARGUMENTS)
+      fail(BAD_INPUT, "network.txt: step %d has %d arguments", i, s->arguments);
     s->argument = allocate((size_t)s->arguments, sizeof *s->argument);
     for (int a = 0; a < s->arguments; a++) s->argument[a] = read_buffer(file, &network);
   }
