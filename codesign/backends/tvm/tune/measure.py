@@ -37,6 +37,8 @@ LONG_MILLISECONDS = 60.0
 """How long the best ones are, when they are compared with each other."""
 MOST_ARGUMENTS = 24  # as harness.c
 
+TASKS_KEPT = 8  # of whose inputs and golden outputs are kept
+
 _HARNESS = Path(__file__).parent / "harness"
 _CONTROL = Path(__file__).parent.parent / "sim"
 _ALARM, _ILLEGAL = 14, 4
@@ -119,7 +121,9 @@ class Measurer:
         """Made once a task: its golden evaluation may take longer than a kernel."""
         with self._own:
             if task.output not in self._frames:
-                self._frames = {task.output: frames(task)}
+                while len(self._frames) >= TASKS_KEPT:
+                    del self._frames[next(iter(self._frames))]
+                self._frames[task.output] = frames(task)
             return self._frames[task.output]
 
     def _link(self, built: Sequence[Built], folder: Path) -> Path:
