@@ -33,8 +33,13 @@ class TvmBackend:
     name = "tvm"
 
     def check(self, node: Node, graph: Graph, target: Target) -> Verdict:
-        """Every operator has kernels: a processor is what all other targets fall back to."""
-        return Verdict(True)
+        """Whether there is a rule for the operator; a processor is what all other targets fall back to."""
+        from codesign.backends.tvm.task import OPERATORS
+
+        if isinstance(node.op, OPERATORS):
+            return Verdict(True)
+        names = ", ".join(operator.__name__ for operator in OPERATORS)
+        return Verdict(False, f"{type(node.op).__name__} has no rule for kernels; allowed: {names}")
 
     def schedule(
         self, graph: Graph, target: Target, objective: Objective | None, requirements: Sequence[Requirement],

@@ -186,7 +186,8 @@ def doubled(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> H
 
     With h = x * m >> 30, the high half of 4x * m, its definition (see `round_shift`) is
     y = (x * m + 2^30 - 2^31 * [x < 0] + 2^(s-1)) >> s = (h + 1 - 2 * [x < 0] + 2^(s-31)) >> (s - 30),
-    because the bits of the product below 2^30 meet no carry: what is added to it is a multiple of 2^30.
+    because the bits of the product below 2^30 meet no carry: what is added to it is a multiple of 2^30. Where the zero
+    point is the smallest result, every x < 0 gives that, and the offset need not tell the signs apart.
     """
     multiplier, shift = np.broadcast_arrays(multiplier, shift)
     right = shift - 30
@@ -197,7 +198,8 @@ def doubled(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> H
     offset = 1 + (np.int64(1) << (right - 1)) + ((op.zero_point - op.out.lo) << right)
     if int(np.abs(offset).max()) >= 1 << 30:  # h itself is below 2^30
         return None
-    return HighMul(_int32(multiplier), _int32(offset), _int32(right), 2, _int32(offset - 2))
+    below = None if op.zero_point <= op.out.lo else _int32(offset - 2)
+    return HighMul(_int32(multiplier), _int32(offset), _int32(right), 2, below)
 
 
 def narrow(op: Requant, x: IntType, multiplier: IntArray, shift: IntArray) -> Narrow | None:

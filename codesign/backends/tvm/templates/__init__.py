@@ -14,12 +14,13 @@ from codesign.backends.tvm.templates.interleaved import Interleaved
 from codesign.backends.tvm.templates.lanes import Lanes
 from codesign.backends.tvm.templates.loops import Loops
 from codesign.backends.tvm.templates.metaschedule import MetaSchedule
+from codesign.backends.tvm.templates.narrow import Narrow
 from codesign.backends.tvm.templates.widening import Widening
 from codesign.errors import InputError
 
 # The likely best first. The last one offers nothing: its choices come from the records.
 TEMPLATES: tuple[Template, ...] = (
-    Lanes(), Dot(), Widening(), Interleaved(), Depthwise(), Loops(), MetaSchedule(),
+    Lanes(), Dot(), Narrow(), Widening(), Interleaved(), Depthwise(), Loops(), MetaSchedule(),
 )  # fmt: skip
 
 

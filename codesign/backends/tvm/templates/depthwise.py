@@ -36,7 +36,7 @@ class Depthwise:
         if not is_depthwise(task):
             return []
         _, width, channels = task.types[task.output].shape
-        vectors = (16, 32, 8, 64, 4) if cpu.arch == "x86_64" else (16, 8, 4)
+        vectors = (16, 32, 8, 64, 4) if cpu.arch == "x86_64" else (8, 16, 4)
         lanes = [n for n in vectors if channels % n == 0] or [channels]
         columns = sorted((d for d in range(1, MOST_COLUMNS + 1) if width % d == 0), key=lambda d: abs(d - 5))
         return [{"template": self.name, "lanes": n, "columns": c} for n in lanes for c in columns]

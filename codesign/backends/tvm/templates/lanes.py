@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from tvm import te
+from tvm import te, tirx
 from tvm.s_tir import Schedule
 
 from codesign.backends.tvm.cpu import Cpu
-from codesign.backends.tvm.definition import Builder, Definition, Expr
+from codesign.backends.tvm.definition import Builder, Definition, Expr, Value, integer
 from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.intrinsics import QUAD, quad_dot
 from codesign.backends.tvm.templates.neon import SUMS, WIDTH, lane_dot
+from codesign.backends.tvm.templates.packing import pack, unpack, unpack_at, widths_of
 from codesign.backends.tvm.templates.tiles import arranged, in_registers, tile, tiled
 from codesign.backends.tvm.templates.windows import (
     Windows,
@@ -55,7 +56,10 @@ class Lanes:
                         pixels = rows * columns
                         if pixels * blocks <= MOST_SUMS and pixels * (blocks + 1) + 2 <= REGISTERS:
                             choice = {"template": self.name, "groups": groups, **tile(rows, columns, blocks, patches)}
-                            ranked.append((_cost(windows, groups, pixels, blocks, patches), choice))
+                            cost = _cost(windows, groups, pixels, blocks, patches)
+                            for bits in _bits(task, groups):  # with one pixel the weights' way from memory costs
+                                unpacking = (0 if pixels == 1 else 1) if bits < 8 else (1 if pixels == 1 else 0)
+                                ranked.append((cost + unpacking, {**choice, "bits": bits}))
         ranked.sort(key=lambda pair: pair[0])
         return [choice for _, choice in ranked[:64]]
 
@@ -64,19 +68,20 @@ class Lanes:
         patches = bool(choice.get("patches"))
         if windows is None or (choice.get("groups"), patches) not in _loads(task, windows):
             raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer and the core")
-        groups = int(choice["groups"])
+        groups, bits = int(choice["groups"]), int(choice.get("bits", 8))
+        if bits not in _bits(task, groups):
+            raise InputError.at(task.where, f"the schedule {dict(choice)}", "one whose weights fit their bits")
         builder = Builder(task, cpu)
-        acc = _sums(builder, windows, groups, patches)
-        definition = builder.finish(elementwise(builder, pixel(acc, SUMS), raw_bias(task)))
+        acc = _sums(builder, windows, groups, patches, bits)
+        definition = builder.finish(elementwise(builder, _descaled(pixel(acc, SUMS), bits), raw_bias(task)))
         schedule = Schedule(definition.func)
         whole = task.types[task.output].shape[-1] % SUMS == 0
         tiled(schedule, "acc", choice, whole)
-        intrinsic = (
-            lane_dot(groups, "local" if patches else "global")
-            if groups > 1
-            else quad_dot(SUMS, "int8", cpu.extensions())
-        )
-        arranged(schedule, "acc", 3, 3)
+        scopes = ["local" if here else "global" for here in (patches, bits < 8)]
+        intrinsic = lane_dot(groups, *scopes) if groups > 1 else quad_dot(SUMS, "int8", cpu.extensions())
+        step = arranged(schedule, "acc", 3, 3)
+        if bits < 8:
+            unpack_at(schedule, step, 2)
         in_registers(schedule, "acc", 3, 3, intrinsic)
         return Definition(schedule.mod["main"], definition.arguments)
 
@@ -99,14 +104,35 @@ def _loads(task: Task, windows: Windows) -> list[tuple[int, bool]]:
     return [*fitting, *((4, True) for patches in patched(task, windows, WIDTH) if patches)]
 
 
-def _sums(builder: Builder, windows: Windows, groups: int, patches: bool) -> te.Tensor:
+def _bits(task: Task, groups: int) -> list[int]:
+    """Of a weight in memory: the fewest that hold them all, and 8. The four groups of a register share bytes."""
+    assert task.anchor is not None
+    weights = task.consts[task.anchor.inputs[1]]
+    fewest = max(widths_of(task)[0], 2)
+    largest = 128 * int(np.abs(weights).reshape(len(weights), -1).sum(axis=1).max()) << (8 - fewest)
+    return [fewest, 8] if fewest < 8 and groups == 4 and largest < 1 << 31 else [8]
+
+
+def _descaled(total: Value, bits: int) -> Value:
+    """The sums of products with weights times 2^(8 - bits), without that factor."""
+    return total if bits == 8 else lambda index: tirx.shift_right(total(index), integer(8 - bits, "int32"))
+
+
+def _sums(builder: Builder, windows: Windows, groups: int, patches: bool, bits: int) -> te.Tensor:
     """The sums of stored elements (rows, columns, channels / 4, 4), without a bias."""
     weights, element = operands(builder, windows, groups * QUAD, patches)
     _, kh, kw, width = weights.shape
     weights = np.pad(weights, ((0, -len(weights) % SUMS), (0, 0), (0, 0), (0, 0)))
     packed = weights.reshape(-1, SUMS, kh, kw, width // QUAD // groups, groups, QUAD).transpose(0, 2, 3, 4, 5, 1, 6)
     packed = packed[:, :, :, :, 0] if groups == 1 else packed
-    w = builder.constant("weights", packed.astype(np.int8))
+    w = builder.constant("weights", pack(packed, 4, bits))
+    if bits < 8:
+        stored = w
+
+        def unpacked_weight(o: Expr, ky: Expr, kx: Expr, j: Expr, g: Expr, lane: Expr, i: Expr) -> Expr:
+            return unpack(stored(o, ky, kx, j, tirx.floordiv(g, 8 // bits), lane, i), g, bits, scaled=True)
+
+        w = te.compute(packed.shape, unpacked_weight, "unpacked")
     sizes = {"kh": kh, "kw": kw, "j": width // QUAD // groups, "g": groups, "i": QUAD}
     if groups == 1:
         del sizes["g"]

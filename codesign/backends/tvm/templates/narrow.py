@@ -17,11 +17,12 @@ from tvm import te, tirx
 from tvm.s_tir import Schedule
 
 from codesign.backends.tvm.cpu import Cpu
-from codesign.backends.tvm.definition import Builder, Definition, Expr, integer
+from codesign.backends.tvm.definition import Builder, Definition, Expr
 from codesign.backends.tvm.rules.elementwise import elementwise
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice
 from codesign.backends.tvm.templates.neon import SUMS, WIDTH, across, narrow_dot, pairwise
+from codesign.backends.tvm.templates.packing import pack, unpack, unpack_at, widths_of
 from codesign.backends.tvm.templates.tiles import arranged, in_registers, tile, tiled
 from codesign.backends.tvm.templates.windows import (
     Windows,
@@ -40,7 +41,6 @@ from codesign.ir.types import IntArray
 
 REGISTERS = 20  # narrow sums; the others hold activations and weights
 FEWEST = 4  # registers of products added before they are extended: below it int8's way is as good
-PACKED = (1, 2, 4)  # bits of a weight
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ class Narrow:
                     pixels, channels = rows * columns, blocks * SUMS
                     if pixels * channels <= REGISTERS:
                         choice = {"template": self.name, **tile(rows, columns, blocks, patches), "sums": sums}
-                        for bits in _bits(task, blocks):
-                            unpacking = (2 if bits < 8 else 1) / pixels
+                        for bits in _bits(task, windows, blocks, patches):
+                            # With one pixel the weights' way from memory is what costs.
+                            unpacking = (2 if bits < 8 else 1) / pixels if pixels > 1 else bits / 4
                             ranked.append((sums // 8 + unpacking + 1 / channels, {**choice, "bits": bits}))
         ranked.sort(key=lambda pair: pair[0])
         return [choice for _, choice in ranked[:64]]
@@ -82,10 +83,12 @@ class Narrow:
         segments = None
         if windows is not None and sums in (8, 16) and patches in patched(task, windows, WIDTH):
             segments = _segments(task, windows, sums, patches)
-        if windows is None or segments is None or choice.get("bits") not in _bits(task, int(choice["blocks"])):
+        bits = int(choice.get("bits", 8))
+        fits = windows is not None and bits in _bits(task, windows, int(choice["blocks"]), patches)
+        if windows is None or segments is None or not fits:
             raise InputError.at(task.where, f"the schedule {dict(choice)}", "one that fits the layer and the core")
         builder = Builder(task, cpu)
-        total = _sums(builder, windows, segments, sums, int(choice["bits"]), patches)
+        total = _sums(builder, windows, segments, sums, bits, patches)
         definition = builder.finish(elementwise(builder, pixel(total, SUMS), raw_bias(task)))
         schedule = Schedule(definition.func)
         tiled(schedule, "total", choice, task.types[task.output].shape[-1] % SUMS == 0)
@@ -94,12 +97,7 @@ class Narrow:
         if cut is not None:
             schedule.compute_at(schedule.get_sblock("narrow"), cut, preserve_unit_loops=True)
         step = arranged(schedule, "narrow", 4 + outer, inner)
-        unpacked = schedule.get_sblock("unpacked")
-        schedule.compute_at(unpacked, step, preserve_unit_loops=True)
-        *around, last = schedule.get_loops(unpacked)[-6:]
-        schedule.vectorize(last)
-        for loop in around:
-            schedule.unroll(loop)
+        unpack_at(schedule, step, 1)
         arranged(schedule, "total", 3, 0)
         in_registers(schedule, "total", 3, 0, across())
         in_registers(schedule, "acc", 4, outer, pairwise(sums))
@@ -117,16 +115,15 @@ def _fitting(task: Task, cpu: Cpu) -> Windows | None:
     return windows if cpu.arch == "aarch64" and windows is not None and are_bytes(task, cpu) else None
 
 
-def _bits(task: Task, blocks: int) -> list[int]:
-    """Of a weight in memory: the fewest that hold them all and whose bytes a tile of so many blocks fills, and 8."""
-    weights = _weights(task)
-    channels = blocks * SUMS
-    for bits in PACKED:
-        low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-        holds = bool((np.abs(weights) == 1).all()) if bits == 1 else low <= weights.min() and weights.max() <= high
-        if holds and channels % (8 // bits) == 0:
-            return [bits, 8]
-    return [8]
+def _bits(task: Task, windows: Windows, blocks: int, patches: bool) -> list[int]:
+    """Of a weight in memory: the fewest that hold them all and whose bytes a tile of so many blocks fills, and 8.
+
+    One bit has no zero, so there must be nothing behind the bytes of a row.
+    """
+    taps = windows.taps[0] * windows.taps[1]
+    exact = (taps * windows.width if patches else windows.width) % WIDTH == 0
+    fitting = [b for b in widths_of(task) if blocks * SUMS % (8 // b) == 0 and (b > 1 or exact)]
+    return fitting[:1] if fitting[0] == 8 else [fitting[0], 8]
 
 
 def _segments(task: Task, windows: Windows, sums: int, patches: bool) -> Segments | None:
@@ -147,15 +144,6 @@ def _segments(task: Task, windows: Windows, sums: int, patches: bool) -> Segment
     return None
 
 
-def _packed(weights: IntArray, bits: int) -> IntArray:
-    """Weights (O, …) of neighbouring channels in one byte, the first in the lowest bits; one bit is set for -1."""
-    each = 8 // bits
-    grouped = np.pad(weights, ((0, -len(weights) % each), *(((0, 0),) * (weights.ndim - 1))))
-    grouped = grouped.reshape(-1, each, *weights.shape[1:])
-    fields = (grouped < 0) if bits == 1 else grouped & ((1 << bits) - 1)
-    return np.asarray(sum(fields[:, i].astype(np.int64) << (bits * i) for i in range(each)))
-
-
 def _sums(
     builder: Builder, windows: Windows, segments: Segments, sums: int, bits: int, patches: bool
 ) -> te.Tensor:  # fmt: skip
@@ -163,21 +151,18 @@ def _sums(
     weights, element = operands(builder, windows, WIDTH, patches)
     weights = np.pad(weights, ((0, -len(weights) % SUMS), (0, 0), (0, 0), (0, 0)))
     outputs, kh, kw, width = weights.shape
-    blocks = outputs // SUMS
-    packed = (weights if bits == 8 else _packed(weights, bits)).astype(np.uint8).view(np.int8)
-    w = builder.constant("weights", packed.reshape(len(packed), kh, kw, width // WIDTH, WIDTH))
+    blocks, steps, each = outputs // SUMS, width // WIDTH, 8 // bits
+    unit = max(each, SUMS)  # channels whose weights lie together
+    grouped = weights.reshape(-1, unit, kh, kw, steps, WIDTH).transpose(0, 2, 3, 4, 1, 5)
+    w = builder.constant("weights", pack(grouped, 4, bits))
 
-    def unpack(o: Expr, ky: Expr, kx: Expr, j: Expr, c: Expr, n: Expr) -> Expr:
-        channel, each = o * SUMS + c, 8 // bits
-        byte = w(tirx.floordiv(channel, each), ky, kx, j, n)
-        if bits == 8:
-            return byte
-        above = (integer(8 - bits, "int32") - tirx.floormod(channel, each) * bits).astype("int8")
-        field = (byte << above) >> integer(8 - bits, "int8")
-        return field | integer(1, "int8") if bits == 1 else field
+    def unpacked_weight(o: Expr, ky: Expr, kx: Expr, j: Expr, c: Expr, n: Expr) -> Expr:
+        channel = o * SUMS + c
+        group, within = tirx.floordiv(channel, unit), tirx.floormod(channel, unit)
+        return unpack(w(group, ky, kx, j, tirx.floordiv(within, each), n), within, bits)
 
-    unpacked = te.compute((blocks, kh, kw, width // WIDTH, SUMS, WIDTH), unpack, "unpacked")
-    sizes = {"kh": kh, "kw": kw, "jo": width // WIDTH // segments.steps, "ji": segments.steps}
+    unpacked = te.compute((blocks, kh, kw, steps, SUMS, WIDTH), unpacked_weight, "unpacked")
+    sizes = {"kh": kh, "kw": kw, "jo": steps // segments.steps, "ji": segments.steps}
     dtype, lanes = f"int{sums}", 128 // sums
     inner = {label: te.reduce_axis((0, sizes[label]), label) for label in segments.inner}
     half = [te.reduce_axis((0, 2), "half")] if sums == 16 else []

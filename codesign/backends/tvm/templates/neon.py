@@ -111,19 +111,19 @@ def across() -> str:
 
 
 @cache
-def lane_dot(groups: int, scope: str = "global") -> str:
+def lane_dot(groups: int, scope: str = "global", weights: str = "global") -> str:
     """The registered intrinsic c[o] += sum over g < groups, i < 4 of a[4g + i] * b[g, o, i]: SDOT by element.
 
     The activations are loaded once for all groups (2 to 4), in a whole register where there are more than two: up to
     four bytes behind them are read.
     """
-    name = f"codesign.lane_dot.{groups}.{scope}"
+    name = f"codesign.lane_dot.{groups}.{scope}.{weights}"
     loaded = 2 if groups == 2 else 4  # words
 
     @T.prim_func(s_tir=True)
     def description(a: T.handle, b: T.handle, c: T.handle) -> None:
         A = T.match_buffer(a, (groups * 4,), "int8", offset_factor=1, scope=scope)
-        B = T.match_buffer(b, (groups, SUMS, 4), "int8", offset_factor=1)
+        B = T.match_buffer(b, (groups, SUMS, 4), "int8", offset_factor=1, scope=weights)
         C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
             T.reads(C[0:SUMS], A[0 : groups * 4], B[0:groups, 0:SUMS, 0:4])
@@ -145,7 +145,7 @@ def lane_dot(groups: int, scope: str = "global") -> str:
     @T.prim_func(s_tir=True)
     def implementation(a: T.handle, b: T.handle, c: T.handle) -> None:
         A = T.match_buffer(a, (groups * 4,), "int8", offset_factor=1, scope=scope)
-        B = T.match_buffer(b, (groups, SUMS, 4), "int8", offset_factor=1)
+        B = T.match_buffer(b, (groups, SUMS, 4), "int8", offset_factor=1, scope=weights)
         C = T.match_buffer(c, (SUMS,), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
             T.reads(C[0:SUMS], A[0 : groups * 4], B[0:groups, 0:SUMS, 0:4])

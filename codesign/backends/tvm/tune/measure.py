@@ -19,7 +19,7 @@ import numpy as np
 
 from codesign import toolchain
 from codesign.backends.tvm.cpu import Cpu
-from codesign.backends.tvm.task import Task
+from codesign.backends.tvm.task import MOST_POINTERS, Task
 from codesign.backends.tvm.templates.base import Choice, Template
 from codesign.backends.tvm.tune.golden import Frame, frames
 from codesign.backends.tvm.tune.jobs import Built, Job
@@ -35,7 +35,6 @@ MILLISECONDS = 6.0
 """How long an exact candidate is timed."""
 LONG_MILLISECONDS = 60.0
 """How long the best ones are, when they are compared with each other."""
-MOST_ARGUMENTS = 24  # as harness.c
 
 TASKS_KEPT = 8  # of whose inputs and golden outputs are kept
 
@@ -100,9 +99,9 @@ class Measurer:
     ) -> list[tuple[Status, float, str]]:
         """(status, cost, reason) of code that is compiled."""
         outcomes: list[tuple[Status, float, str]] = [("failed", 0.0, b.error) for b in built]
-        sound = [i for i, b in enumerate(built) if not b.error and len(b.arguments) <= MOST_ARGUMENTS]
+        sound = [i for i, b in enumerate(built) if not b.error and len(b.arguments) <= MOST_POINTERS]
         for i in set(range(len(built))) - set(sound):
-            reason = built[i].error or f"{len(built[i].arguments)} arguments, at most {MOST_ARGUMENTS}"
+            reason = built[i].error or f"{len(built[i].arguments)} arguments, at most {MOST_POINTERS}"
             outcomes[i] = ("failed", 0.0, reason)
         if not sound:
             return outcomes
