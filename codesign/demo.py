@@ -30,11 +30,11 @@ DESIGNS = {
 }
 """What the demo builds: for each recipe the targets, with what is required of the design."""
 
-NPU = ("fashion_cnn", "ethos-u55-128")
-"""The network that is also compiled for an NPU, and which."""
+PROGRAMMED = {"fashion_cnn": ("ethos-u55-128", "cortex-a76", "mali-g52")}
+"""The network that is also compiled for an NPU, a processor and a GPU."""
 
 SIMULATED_CYCLES = 4_000_000  # for each design: a few seconds
-NPU_IMAGES = 1_000
+PROGRAM_IMAGES = 1_000
 TRACKED_FRAMES = 10  # at least so many frames are simulated, however long they take
 
 
@@ -58,8 +58,8 @@ class Design:
 
 
 @dataclass(frozen=True)
-class NpuModel:
-    """One network on an NPU: the model that Vela is given, run by LiteRT's reference kernels on test images."""
+class Program:
+    """One network on a target that runs programs: what is built, or for an NPU its model, executed on test images."""
 
     network: str
     target: str
@@ -70,17 +70,17 @@ class NpuModel:
     failures: Sequence[Diagnostic]
 
 
-def to_data(row: Design | NpuModel) -> dict[str, Any]:
+def to_data(row: Design | Program) -> dict[str, Any]:
     """Plain data for JSON."""
     data = {k: v for k, v in vars(row).items() if k not in ("report", "failures")}
     return data | {"report": row.report.to_data(), "failures": [str(f) for f in row.failures]}
 
 
-def run_demo(out: Path, progress: Progress) -> tuple[list[Design], NpuModel, list[str]]:
+def run_demo(out: Path, progress: Progress) -> tuple[list[Design], list[Program], list[str]]:
     """Everything, into `out`: training (kept from run to run) and one build directory per design.
 
-    Returns the FPGA designs, the NPU's model, and notes for the user. Raises what training, import, compile and
-    simulate raise.
+    Returns the FPGA designs, the other targets' programs, and notes for the user. Raises what training, import,
+    compile and simulate raise.
     """
     with deferred_interrupt():  # PyTorch's import swallows exceptions, or is left unfinished by them
         from codesign.frontend import import_model
@@ -89,7 +89,7 @@ def run_demo(out: Path, progress: Progress) -> tuple[list[Design], NpuModel, lis
         from codesign.train.recipe import read_recipe
 
     designs: list[Design] = []
-    npu: NpuModel | None = None
+    programs: list[Program] = []
     notes: list[str] = []
     for network, required in DESIGNS.items():
         recipe = read_recipe(resource_dir("examples") / f"{network}.toml")
@@ -137,23 +137,23 @@ def run_demo(out: Path, progress: Progress) -> tuple[list[Design], NpuModel, lis
                     failures=result.failures,
                 )
             )
-        if network == NPU[0]:
-            npu = _on_npu(out, model, imported, images, golden, step)
-    assert npu is not None
-    return designs, npu, list(dict.fromkeys(notes))
+        for name in PROGRAMMED.get(network, ()):
+            programs.append(_program(out, (network, name), model, imported, images, golden, step))
+    return designs, programs, list(dict.fromkeys(notes))
 
 
-def _on_npu(
-    out: Path, model: Path, imported: Imported, images: Images, golden: IntArray, progress: Progress
-) -> NpuModel:
-    network, name = NPU
+def _program(
+    out: Path, of: tuple[str, str], model: Path, imported: Imported, images: Images, golden: IntArray,
+    progress: Progress,
+) -> Program:  # fmt: skip
+    network, name = of
     directory, target = out / f"{network}-{name}", load_target(name)
     compile_graph(imported.graph, target, directory, progress, model=str(model), notes=imported.notes)
-    count = min(len(images.test), NPU_IMAGES)
+    count = min(len(images.test), PROGRAM_IMAGES)
     feeds = images.test[:count, :, :, None].astype(np.int64)
     result = simulate(directory, RunOptions(), progress, [feeds])
     outputs = result.outputs[0]
-    return NpuModel(
+    return Program(
         network,
         name,
         count,

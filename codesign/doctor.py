@@ -20,12 +20,18 @@ _PACKAGES = {
     "flatbuffers": ("exporting TFLite models", "pip install 'codesign[ethosu]'"),
     "hls4ml": ("HLS projects", "pip install 'codesign[hls]'"),
     "ai-edge-litert": ("comparing TFLite models with LiteRT's kernels", "pip install 'codesign[ethosu]'"),
+    "apache-tvm": ("ARM, x86 and Mali", "pip install 'codesign[tvm]'"),
+    "apache-tvm-ffi": ("ARM, x86 and Mali", "pip install 'codesign[tvm]'"),
+    "xgboost-cpu": ("tuning with MetaSchedule", "pip install 'codesign[tvm]'"),
 }
+_MODULES = {"apache-tvm": "tvm", "apache-tvm-ffi": "tvm_ffi", "xgboost-cpu": "xgboost"}
 
 
 def install_hint(module: str) -> str:
     """How to get the package of a module that could not be imported; empty when it is none of codesign's."""
-    return _PACKAGES.get(module.partition(".")[0], ("", ""))[1]
+    top = module.partition(".")[0]
+    package = next((package for package, name in _MODULES.items() if name == top), top)
+    return _PACKAGES.get(package, ("", ""))[1]
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ def examine() -> list[Finding]:
     findings = [Finding("python", platform.python_version(), "everything", "")]
     for package, (needed_for, install) in _PACKAGES.items():
         try:
-            found = version(package) if importlib.util.find_spec(package.replace("-", "_")) else ""
+            module = _MODULES.get(package, package.replace("-", "_"))
+            found = version(package) if importlib.util.find_spec(module) else ""
         except PackageNotFoundError:
             found = ""
         findings.append(Finding(package, found, needed_for, install))

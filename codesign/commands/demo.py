@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from codesign.commands.common import Parser, print_json, print_table, progress_bars
 
 if TYPE_CHECKING:
-    from codesign.demo import Design, NpuModel
+    from codesign.demo import Design, Program
 
 EXAMPLE = "codesign demo"
 _RESOURCES = ("lut", "ff", "bram", "dsp")
+_PROGRAM_FIGURES = (
+    ("latency_cycles", "cycles"), ("latency_ns", "ns"), ("sram_bytes", "bytes of SRAM"), ("flash_bytes", "of flash"),
+)  # fmt: skip
 
 
 def arguments(parser: Parser) -> None:
@@ -34,17 +37,20 @@ def run(args: argparse.Namespace) -> int:
 
     started = time.monotonic()
     with progress_bars() as progress:
-        designs, npu, notes = run_demo(args.output, progress)
+        designs, programs, notes = run_demo(args.output, progress)
     if args.json:
-        print_json({"designs": [to_data(design) for design in designs], "npu": to_data(npu), "notes": notes})
+        rows = {"designs": [to_data(d) for d in designs], "programs": [to_data(p) for p in programs]}
+        print_json({**rows, "notes": notes})
     else:
         _print(designs)
-        _print_npu(npu)
+        print()
+        for program in programs:
+            _print_program(program)
         for note in notes:
             print(f"note: {note}")
         print(f"builds in {args.output}; {time.monotonic() - started:.0f} s")
-    failures = [failure for design in designs for failure in design.failures]
-    raise_all(MismatchError, [*failures, *npu.failures])
+    failures = [*(f for design in designs for f in design.failures), *(f for p in programs for f in p.failures)]
+    raise_all(MismatchError, failures)
     return 0
 
 
@@ -78,20 +84,22 @@ def _print(designs: list[Design]) -> None:
     print_table(columns, [[name, *cells] for name, cells in lines.items()], right=columns[1:])
 
 
-def _print_npu(npu: NpuModel) -> None:
+def _print_program(program: Program) -> None:
     from codesign.commands.figures import number
+    from codesign.report import Basis
 
-    def best(name: str) -> str:
-        metric = npu.report.best(name)
-        return "0" if metric is None else number(metric.value)
-
-    memory = f"{best('sram_bytes')} bytes of SRAM, {best('flash_bytes')} of flash"
-    print(f"\n{npu.network} on {npu.target}: {best('latency_cycles')} cycles, {memory} (Vela's estimates)")
-    run = f"LiteRT's reference kernels run the model that Vela is given on {npu.images:,} images"
-    print(f"{run}: {npu.mismatching_bits} mismatching bits to golden, {npu.accuracy:.2%} right")
-    for note in npu.report.notes:
+    bases = {Basis.MODEL: "simulated or modelled", Basis.TOOL: "Vela's estimates"}
+    figures = [
+        f"{number(m.value)} {unit}" for name, unit in _PROGRAM_FIGURES if (m := program.report.best(name)) is not None
+    ]
+    latency = program.report.best("latency_ns")
+    basis = bases.get(latency.basis, "measured") if latency is not None else ""
+    print(f"{program.network} on {program.target}: {', '.join(figures)} ({basis})")
+    run = f"  executed on {program.images:,} images: {program.mismatching_bits} mismatching bits to golden"
+    print(f"{run}, {program.accuracy:.2%} right")
+    for note in program.report.notes:
         if note.startswith("audit"):
-            print(note)
+            print(f"  {note}")
 
 
 def _count(images: set[int]) -> str:

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from codesign.backends.tvm.cpu import FIGURES
+from codesign.backends.tvm.mali.gpu import FIGURES as GPU_FIGURES
 from codesign.commands.common import Parser, print_json, print_table
 from codesign.target import Target, load_target, target_names
 
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
         _print_npus([t for t in targets if t.npu is not None])
         print()
         _print_cpus([t for t in targets if t.cpu is not None])
+        print()
+        _print_gpus([t for t in targets if t.gpu is not None])
     return 0
 
 
@@ -70,10 +73,23 @@ def _print_cpus(targets: list[Target]) -> None:
     print_table(columns, rows, right=["MHz", "cores", *caches])
 
 
+def _print_gpus(targets: list[Target]) -> None:
+    rows = []
+    for t in targets:
+        assert t.gpu is not None
+        sizes = [str(t.gpu.warp), f"{t.gpu.l2_bytes // 1024:,}", "yes" if t.gpu.dot8_macs else ""]
+        clock = f"{t.clock_hz / 1e6:g}"
+        rows.append([t.name, ", ".join(t.backends), clock, str(t.gpu.cores), t.gpu.architecture, *sizes, t.description])
+    columns = ["target", "backends", "MHz", "cores", "architecture", "warp", "L2 KiB", "dot product", "device"]
+    print_table(columns, rows, right=["MHz", "cores", "warp", "L2 KiB"])
+
+
 def _print_one(target: Target) -> None:
     figures = {"clock_hz": int(target.clock_hz), **target.limits}
     if target.cpu is not None:
         figures |= {name: getattr(target.cpu, name) for name in FIGURES}
+    if target.gpu is not None:
+        figures |= {name: getattr(target.gpu, name) for name in GPU_FIGURES}
     rows = [[name, f"{value:,}", target.sources[name]] for name, value in figures.items()]
     print_table(["figure", "value", "source"], rows, title=f"{target.name}: {target.description}", right=["value"])
     if target.npu is not None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,37 @@ def test_the_demo_kind_of_network(tmp_path: Path) -> None:
     for name in ("mali-g52", "mali-g72", "mali-g610"):
         target = load_target(name)
         assert wrong_tensors(graph, target, schedule(graph, target), tmp_path / name) == []
+
+
+def odd_layers() -> Graph:
+    """Layers whose pixels are no whole words of four bytes, and what can go wrong with their rows."""
+
+    def conv(
+        shape: tuple[int, int, int], outputs: int, kernel: tuple[int, int], dtype: IntType, **options: Any
+    ) -> Graph:
+        c = Case(dtype, shape)
+        x = c.conv(c.x, c.weights(I8, outputs, *kernel, shape[2]), I8, **options)
+        return c.graph(c.requant(x, [1 << 20] * outputs, [26] * outputs, U8))
+
+    dense = Case(U8, (3,))
+    return merged(
+        {
+            "padded": conv((9, 7, 3), 8, (3, 3), U8, padding=(1, 1, 1, 1), pad_value=9),
+            "strided": conv((9, 7, 1), 6, (4, 3), U8, stride=(2, 2)),
+            "pointwise": conv((8, 8, 6), 5, (1, 1), I8),
+            "dilated": conv((9, 9, 5), 4, (3, 2), I8, dilation=(2, 2)),
+            "rows_dilated": conv((9, 9, 3), 4, (2, 3), I8, dilation=(2, 1)),
+            "uneven": conv((9, 9, 3), 4, (2, 3), U8, dilation=(1, 3), padding=(2, 1, 1, 2), pad_value=200),
+            "dense": dense.graph(dense.dense(dense.x, dense.weights(I8, 7, 3), I8)),
+        }
+    )
+
+
+def test_layers_of_odd_depth_use_dot_products(tmp_path: Path) -> None:
+    graph, target = odd_layers(), load_target("mali-g52")
+    found = schedule(graph, target)
+    assert all(found[port.name]["dot"] for port in graph.outputs)
+    assert wrong_tensors(graph, target, found, tmp_path) == []
 
 
 @pytest.fixture(scope="module")

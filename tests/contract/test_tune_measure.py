@@ -16,11 +16,12 @@ from codesign.backends.tvm.plan import plan
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates import TEMPLATES
 from codesign.backends.tvm.templates.loops import Loops
+from codesign.backends.tvm.tune.budget import Budget
 from codesign.backends.tvm.tune.golden import frames, golden
 from codesign.backends.tvm.tune.jobs import Job
 from codesign.backends.tvm.tune.measure import Measurer, choices_of
 from codesign.backends.tvm.tune.pool import Pool
-from codesign.backends.tvm.tune.search import Budget, Search, recorded
+from codesign.backends.tvm.tune.search import Search, recorded
 from codesign.backends.tvm.tune.store import Store
 from codesign.target import load_target
 from codesign.testing.cases import CASES

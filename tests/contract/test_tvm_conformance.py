@@ -1,4 +1,4 @@
-"""The TVM backend against the conformance suite on processors: natively, and in QEMU for cores with and without SDOT."""
+"""The TVM backend against the conformance suite: natively, and in QEMU on cores with and without SDOT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks on processors and GPUs as a user compiles them: every bit equal, figures, a schedule that can be replayed."""
+"""Networks on processors and GPUs as a user compiles them: every bit equal, figures, schedules replayed."""
 
 from __future__ import annotations
 

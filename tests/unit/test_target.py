@@ -8,6 +8,7 @@ import pytest
 
 from codesign.backends import BACKENDS
 from codesign.backends.tvm.cpu import FIGURES
+from codesign.backends.tvm.mali.gpu import FIGURES as GPU_FIGURES
 from codesign.errors import InputError, UsageError
 from codesign.resources import resource_dir
 from codesign.target import load_target, target_from_data, target_names
@@ -39,7 +40,12 @@ def test_shipped_targets_are_complete(name: str) -> None:
     assert target.name == name
     if target.fabric:
         assert target.limits["bram"] * target.limits["bram_bits"] > 0
-    assert set(target.sources) == {"clock_hz", *target.limits, *(FIGURES if target.cpu else ())}
+    assert set(target.sources) == {
+        "clock_hz",
+        *target.limits,
+        *(FIGURES if target.cpu else ()),
+        *(GPU_FIGURES if target.gpu else ()),
+    }
 
 
 def test_the_devices_of_the_issue_are_there() -> None:
@@ -98,7 +104,7 @@ def test_missing_and_unknown_keys(tmp_path: Path) -> None:
         load_target(str(path))
     assert str(caught.value).splitlines() == [
         f"{path}: unknown key 'speed'; "
-        "allowed: description, backends, clock_hz, fabric, part, limits, sources, npu, cpu",
+        "allowed: description, backends, clock_hz, fabric, part, limits, sources, npu, cpu, gpu",
         f"{path}: description is 2; allowed: text",
         f"{path}: sources is missing",
     ]

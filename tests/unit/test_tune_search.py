@@ -13,11 +13,12 @@ from codesign.backends.tvm.plan import plan
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice, Template
 from codesign.backends.tvm.templates.loops import Loops
+from codesign.backends.tvm.tune.budget import Budget, State
 from codesign.backends.tvm.tune.kernels import FIRST, SETTLED
 from codesign.backends.tvm.tune.measure import Measurer, Trial
 from codesign.backends.tvm.tune.pool import Pool
 from codesign.backends.tvm.tune.ranking import predict
-from codesign.backends.tvm.tune.search import Budget, Search, State, recorded
+from codesign.backends.tvm.tune.search import Search, recorded
 from codesign.backends.tvm.tune.store import Store
 from codesign.errors import MismatchError
 from codesign.target import Target, load_target

@@ -12,8 +12,9 @@ import pytest
 from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.network import policy_of
 from codesign.backends.tvm.plan import plan
-from codesign.backends.tvm.tune import store as records
-from codesign.backends.tvm.tune.store import Record, Store, append, key_of, scan
+from codesign.backends.tvm.tune import records
+from codesign.backends.tvm.tune.records import Record, append, scan
+from codesign.backends.tvm.tune.store import Store, key_of
 from codesign.errors import InputError
 from codesign.target import load_target
 from codesign.testing.cases import CASES, I2, I4

@@ -6,11 +6,12 @@ A Mali GPU is a target of the same backend; what differs is in the package mali.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codesign.backends.base import Objective, Progress, Requirement, Run, RunOptions, Verdict, ignore_progress
+from codesign.backends.tvm.lean import without_torch
 from codesign.errors import Diagnostic, InputError, MismatchError, UsageError, raise_all
 from codesign.ir.graph import Graph, Node
 from codesign.ir.types import IntArray
@@ -18,6 +19,9 @@ from codesign.report import Comparison, Report
 from codesign.schedule import TvmSchedule
 from codesign.target import Target
 from codesign.toolchain import CHECKSUMS
+
+if TYPE_CHECKING:
+    from codesign.backends.tvm.tune.budget import Budget, State, Tuned
 
 FIGURES = "figures.json"
 """In the artifact: the target, and what `estimate` said."""
@@ -29,8 +33,13 @@ class TvmBackend:
     name = "tvm"
 
     def check(self, node: Node, graph: Graph, target: Target) -> Verdict:
-        """Every operator has kernels: a processor is what all other targets fall back to."""
-        return Verdict(True)
+        """Whether there is a rule for the operator; a processor is what all other targets fall back to."""
+        from codesign.backends.tvm.task import OPERATORS
+
+        if isinstance(node.op, OPERATORS):
+            return Verdict(True)
+        names = ", ".join(operator.__name__ for operator in OPERATORS)
+        return Verdict(False, f"{type(node.op).__name__} has no rule for kernels; allowed: {names}")
 
     def schedule(
         self, graph: Graph, target: Target, objective: Objective | None, requirements: Sequence[Requirement],
@@ -38,6 +47,13 @@ class TvmBackend:
     ) -> TvmSchedule:  # fmt: skip
         """The best schedules on record (see `codesign tune`), a template's first guess where there is none."""
         return TvmSchedule(_module(target).recorded_choices(graph, target, progress))
+
+    def tune(
+        self, graph: Graph, target: Target, budget: Budget, progress: Progress, say: Callable[[State], None]
+    ) -> Tuned:
+        """Search for a processor's schedules and keep them on record, where `schedule` finds them."""
+        tuned: Tuned = _module(target).tune(graph, target, budget, progress, say)
+        return tuned
 
     def schedule_data(self, schedule: TvmSchedule) -> dict[str, Any]:
         return schedule.to_data()
@@ -86,11 +102,13 @@ class TvmBackend:
 def _module(target: Target) -> Any:
     """What builds for the target, with the same three functions: processor.py, or mali/product.py."""
     if target.cpu is not None:
-        from codesign.backends.tvm import processor
+        with without_torch():
+            from codesign.backends.tvm import processor
 
         return processor
     if target.gpu is not None:
-        from codesign.backends.tvm.mali import product
+        with without_torch():
+            from codesign.backends.tvm.mali import product
 
         return product
     raise InputError.at(f"target {target.name}", "neither a table cpu nor a table gpu", "as targets/*.toml have them")

@@ -27,7 +27,7 @@ def policy_of(cpu: Cpu) -> Policy:
     """How the kernels for a core want their tensors: as the bytes that its fastest products take."""
     if cpu.arch == "aarch64":
         return Policy("int8")
-    return Policy("uint8" if "avx512vnni" in cpu.extensions() else "")
+    return Policy("uint8" if "avx2" in cpu.extensions() else "")
 
 
 def compile_kernels(plan: Plan, cpu: Cpu, choices: Mapping[str, Choice], progress: Progress) -> Sequence[Kernel]:

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codesign.backends.tvm.storage import NO_BORDER, Storage, plain
-from codesign.backends.tvm.task import Task, fuse, stored
+from codesign.backends.tvm.task import MOST_POINTERS, Task, fuse, stored
 from codesign.ir.graph import Graph, Node
-from codesign.ir.ops import Conv2d, Dense, Reshape, Transpose
+from codesign.ir.ops import Concat, Conv2d, Dense, Reshape, Transpose
 from codesign.ir.ops.base import Padding
 from codesign.ir.types import IntType
 from codesign.passes.rewrite import Edit, rewrite
 
 TAIL_BYTES = 64  # what a kernel may read behind the last element: the widest vector
 ALIGNMENT = 64
+WORD_BYTES = 16  # of the widest word that products read activations in
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Plan:
 
 def plan(graph: Graph, policy: Policy) -> Plan:
     """The tasks of `graph`, and a place for every tensor. Outputs are exact: no value changes, only where it lies."""
-    graph = _with_copies(graph, policy)
+    graph = _with_copies(_narrow_concats(graph), policy)
     tasks = fuse(graph)
     buffers = _buffers(graph)
     storage = {name: _storage(graph, buffers, policy, name) for name in buffers}
@@ -69,6 +70,22 @@ def plan(graph: Graph, policy: Policy) -> Plan:
     placed = tuple(stored(task, storage) for task in tasks)
     offsets, arena_bytes = _arena(graph, placed, storage, buffers)
     return Plan(graph, placed, tuple(outputs), storage, buffers, offsets, arena_bytes)
+
+
+def _narrow_concats(graph: Graph) -> Graph:
+    """Concats of more tensors than a kernel takes pointers, as Concats of Concats."""
+    most = MOST_POINTERS - 1
+
+    def rule(node: Node, edit: Edit) -> Node | None:
+        if not isinstance(node.op, Concat) or len(node.inputs) <= most:
+            return None
+        names = list(node.inputs)
+        while len(names) > most:
+            parts = [names[i : i + most] for i in range(0, len(names), most)]
+            names = [edit.before(node, "part", Concat(), *part) if len(part) > 1 else part[0] for part in parts]
+        return replace(node, inputs=tuple(names))
+
+    return rewrite(graph, rule)
 
 
 def _with_copies(graph: Graph, policy: Policy) -> Graph:
@@ -109,9 +126,18 @@ def _wanted(graph: Graph, node: Node, policy: Policy) -> Storage:
     result = plain(type_.shape, type_.dtype)
     if policy.operand and type_.dtype.bits <= 8:
         result = replace(result, dtype=policy.operand, offset=_offset(type_.dtype, policy.operand))
+    if policy.operand and _read_width(graph, node) % WORD_BYTES:
+        result = replace(result, tail=TAIL_BYTES // result.itemsize)
     if policy.borders and isinstance(node.op, Conv2d) and any(node.op.padding):
         result = replace(result, border=node.op.padding, border_value=node.op.pad_value)
     return result
+
+
+def _read_width(graph: Graph, node: Node) -> int:
+    """Elements of a window's row that lie side by side: products read them in whole words."""
+    channels = graph.type(node.inputs[0]).channels
+    kernel = graph.consts[node.inputs[1]].value.shape[2] if isinstance(node.op, Conv2d) else 1
+    return int(kernel) * channels
 
 
 def _offset(dtype: IntType, operand: str) -> int:

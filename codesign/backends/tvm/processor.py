@@ -21,7 +21,8 @@ from codesign.backends.tvm.sim.elf import code_bytes
 from codesign.backends.tvm.sim.model import FunctionCost, simulate
 from codesign.backends.tvm.templates import TEMPLATES
 from codesign.backends.tvm.templates.base import Choice
-from codesign.backends.tvm.tune.search import Budget, Search, State, Tuned, recorded
+from codesign.backends.tvm.tune.budget import Budget, State, Tuned
+from codesign.backends.tvm.tune.search import Search, recorded
 from codesign.backends.tvm.tune.store import Store
 from codesign.ir.graph import Graph
 from codesign.ir.types import IntArray

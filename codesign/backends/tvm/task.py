@@ -9,13 +9,35 @@ from dataclasses import dataclass, field, replace
 from codesign.backends.tvm.pairs import patterns
 from codesign.backends.tvm.storage import Storage
 from codesign.ir.graph import Graph, Node
-from codesign.ir.ops import Add, ArgMax, Conv2d, Dense, Lookup, Mul, Requant, Reshape, Softmax, Threshold
+from codesign.ir.ops import (
+    Add,
+    ArgMax,
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Dense,
+    Lookup,
+    MaxPool2d,
+    Mul,
+    Pad,
+    Requant,
+    Reshape,
+    Softmax,
+    Take,
+    Threshold,
+    Transpose,
+)
 from codesign.ir.types import IntArray, TensorType
 
 ELEMENTWISE = (Requant, Threshold, Lookup, Add, Mul)
 ALONE = (Softmax, ArgMax)  # kernels of several loops: nothing is computed in their last one
+ANCHORS = (Conv2d, Dense, MaxPool2d, AvgPool2d, Reshape, Concat, Pad, Take, Transpose, *ALONE)
+OPERATORS = (*ELEMENTWISE, *ANCHORS)
+"""What there are rules for."""
+
 MOST_NODES = 16
-MOST_REQUANTS = 8  # an exact one may repeat its operand three times
+MOST_POINTERS = 24  # that a kernel can be called with, as deliver/app/kernel.h and tune/harness/harness.c
+POINTERS = {Requant: 4, Threshold: 4, Lookup: 1, Conv2d: 2, Dense: 2, Take: 1, AvgPool2d: 1, Softmax: 2}  # to constants
 
 
 @dataclass(frozen=True)
@@ -107,15 +129,22 @@ def _joins(graph: Graph, group: list[Node] | None, members: list[Node], name: st
     """Whether the group that computes `name` can be one kernel with `members`, which use it."""
     if group is None or len(group) + len(members) > MOST_NODES:
         return False
-    if any(port.name == name for port in graph.outputs) or len(graph.users(name)) != 1:
+    if _pointers(graph, [*group, *members], simple) > MOST_POINTERS:
         return False
-    if sum(isinstance(n.op, Requant) and n.name not in simple for n in (*group, *members)) > MOST_REQUANTS:
+    if any(port.name == name for port in graph.outputs) or len(graph.users(name)) != 1:
         return False
     anchors = [node for node in (*group, *members) if not isinstance(node.op, ELEMENTWISE)]
     if any(isinstance(node.op, ALONE) for node in anchors) or len(anchors) > 1:
         return False
     # An anchor may have another shape than its input, elementwise nodes may not.
     return graph.type(name).shape == graph.type(members[-1].name).shape
+
+
+def _pointers(graph: Graph, nodes: list[Node], simple: Container[str]) -> int:
+    """The pointers that a kernel of these nodes takes at most: what it reads, its constants, its output."""
+    own = {node.name for node in nodes}
+    inputs = {name for node in nodes for name in graph.data_inputs(node)} - own
+    return 1 + len(inputs) + sum(POINTERS.get(type(node.op), 0) for node in nodes if node.name not in simple)
 
 
 def _taken_over(

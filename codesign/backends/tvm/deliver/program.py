@@ -10,16 +10,13 @@ import numpy as np
 
 from codesign.backends.tvm.plan import ALIGNMENT, TAIL_BYTES, Plan
 from codesign.backends.tvm.storage import NO_BORDER, Storage
+from codesign.backends.tvm.task import MOST_POINTERS
 from codesign.errors import Diagnostic, UnsupportedError, raise_all
 
 if TYPE_CHECKING:
     from codesign.backends.tvm.codegen import Object
     from codesign.backends.tvm.definition import Argument, Definition
     from codesign.backends.tvm.task import Task
-
-MOST_ARGUMENTS = 16
-"""As many pointers as kernel.c can call a function with."""
-
 
 SPLIT_WORK = 40_000
 """Multiply-accumulates from which a kernel is shared between threads: to call them costs a microsecond or two."""
@@ -104,11 +101,11 @@ def program_of(plan: Plan, kernels: Sequence[Kernel]) -> Program:
         Diagnostic(
             task.where,
             f"one kernel with {len(kernel.definition.arguments)} tensors and constants",
-            f"{MOST_ARGUMENTS} at most",
+            f"{MOST_POINTERS} at most",
             "join the tensors in several steps",
         )
         for task, kernel in zip(plan.tasks, kernels, strict=True)
-        if len(kernel.definition.arguments) > MOST_ARGUMENTS
+        if len(kernel.definition.arguments) > MOST_POINTERS
     ]
     raise_all(UnsupportedError, found)
     constants = _Constants()

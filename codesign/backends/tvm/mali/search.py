@@ -103,6 +103,7 @@ def estimate(planned: Plan, found: Choices, target: Target) -> tuple[tuple[Metri
     kernels = layers(planned, found, target)
     seconds = sum(layer.cost.seconds for layer in kernels)
     memory = sum(planned.storage[name].bytes for name in set(planned.buffers.values()))
+    memory += sum(template_of(t, found[t.output]).work(t, found[t.output]).kernel_bytes for t in planned.tasks)
     metrics = (
         Metric("latency_ns", round(seconds * 1e9), "ns", Basis.MODEL),
         Metric("fps", 1 / seconds, "frame/s", Basis.MODEL),

@@ -151,7 +151,7 @@ def _tidy(text: str, symbol: str, starts: list[int]) -> str:
     names = [p.rpartition(" ")[2] for p in (*inputs, output)]
     inputs = [p.replace("__global ", "__global const ", 1) for p in inputs]
     body = re.sub(r"(\w+\[\d+\]) = \(\1 \+ dot4\((.*)\)\);", r"\1 = dot4(\2, \1);", body)
-    body = body.replace("_local_ptr", "_reg")
+    body = body.replace("_local_ptr", "_reg").replace("(__global char *)", "")
     lines = [f"  {name} += {start};" for name, start in zip(names, starts, strict=True) if start]
     for call, name in (("get_group_id", "group"), ("get_local_id", "item")):
         for i, axis in enumerate("xyz"):

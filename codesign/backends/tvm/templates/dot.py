@@ -1,13 +1,14 @@
 """Conv2d and Dense by four-byte dot products: VNNI on x86, SDOT on ARM.
 
-The bytes of a window row, KW * C, lie side by side in memory, so the sum runs over kernel rows and groups of four bytes:
-acc[h, w, o] = sum over (kh, j, i < 4) of row[h*s + kh][w*s*C + 4*j + i] * W[o, kh, 4*j + i], the weights behind the last
-byte being zero. No channel is padded, no window copied: a tensor's border holds the padding.
+The bytes of a window row, KW * C, lie side by side in memory, so the sum runs over kernel rows and groups of four:
+acc[h, w, o] = sum over (kh, j, i < 4) of row[h*s + kh][w*s*C + 4*j + i] * W[o, kh, 4*j + i], the weights behind the
+last byte being zero. No channel is padded, no window copied: a tensor's border holds the padding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from tvm import te
@@ -32,8 +33,9 @@ from codesign.backends.tvm.templates.windows import (
 )  # fmt: skip
 from codesign.errors import InputError
 
-REGISTERS = 32
-MOST_TILES = 28  # accumulators: the others hold weights and an activation
+MOST_TILES = 28  # accumulators, of 32 registers: the others hold weights and an activation
+MOST_CHOICES = 64
+MOST_TILES_AVX2 = 9  # of 16, where weights and activations need two each
 
 
 class Dot:
@@ -42,33 +44,26 @@ class Dot:
     name = "dot"
 
     def choices(self, task: Task, cpu: Cpu) -> Sequence[Choice]:
-        windows = windows_of(task)
-        found = lanes_of(cpu.extensions())
-        if windows is None or not found or not are_bytes(task, cpu):
+        windows, extensions = windows_of(task), cpu.extensions()
+        found = lanes_of(extensions)
+        if windows is None or not found or not _fits(task, windows, cpu):
             return []
+        most = MOST_TILES if cpu.arch == "aarch64" or "avx512vnni" in extensions else MOST_TILES_AVX2
         outputs = task.types[task.output].shape[-1]
         ranked = []
         for lanes in found:
             if outputs % lanes and lanes != found[0] and any(outputs % n == 0 for n in found):
                 continue
-            if lanes > 2 * outputs:
+            if lanes > 2 * outputs and lanes != found[-1]:
                 continue
-            count = -(-outputs // lanes)
-            for blocks in divisors(count, MOST_TILES):
-                for rows in divisors(windows.rows, MOST_TILES):
-                    for columns in divisors(windows.columns, MOST_TILES):
-                        tiles = rows * columns * blocks
-                        if tiles <= MOST_TILES:
-                            choice = {
-                                "template": self.name,
-                                "lanes": lanes,
-                                "rows": rows,
-                                "columns": columns,
-                                "blocks": blocks,
-                            }
-                            ranked.append((_cost(windows, outputs, choice), choice))
+            sizes = divisors(windows.rows, most), divisors(windows.columns, most), divisors(-(-outputs // lanes), most)
+            for rows, columns, blocks in product(*sizes):
+                if rows * columns * blocks <= most:
+                    size = {"lanes": lanes, "rows": rows, "columns": columns, "blocks": blocks}
+                    choice = {"template": self.name, **size}
+                    ranked.append((_cost(windows, outputs, choice), choice))
         ranked.sort(key=lambda pair: pair[0])
-        return [choice for _, choice in ranked[:64]]
+        return [choice for _, choice in ranked[:MOST_CHOICES]]
 
     def make(self, task: Task, cpu: Cpu, choice: Choice) -> Definition:
         lanes, rows, columns, blocks = (int(choice[key]) for key in ("lanes", "rows", "columns", "blocks"))
@@ -76,27 +71,28 @@ class Dot:
         schedule = Schedule(definition.func)
         whole = task.types[task.output].shape[-1] % lanes == 0
         at = (tiles_of_output if whole else tiles_of_sums)(schedule, rows, columns, blocks, lanes)
-        for block in reversed(schedule.get_child_blocks(schedule.get_sblock("root"))):
-            if schedule.get(block).name_hint.startswith("stage"):  # of the rescaling, for a tile at once
-                schedule.compute_at(block, at, preserve_unit_loops=True)
-                schedule.set_scope(block, 0, "local")
-        _accumulate(schedule, at, dot_intrinsic(task, lanes), whole)
+        _accumulate(schedule, at, dot_intrinsic(task, cpu, lanes), whole)
         return Definition(schedule.mod["main"], definition.arguments)
 
 
 def dot_sums(task: Task, cpu: Cpu, lanes: int) -> Definition:
     """The task over sums of groups of four bytes, not scheduled. Raises InputError where core or layer has none."""
     windows = windows_of(task)
-    if windows is None or lanes not in lanes_of(cpu.extensions()) or not are_bytes(task, cpu):
+    if windows is None or lanes not in lanes_of(cpu.extensions()) or not _fits(task, windows, cpu):
         raise InputError.at(task.where, f"dot products of {lanes} lanes", "what fits the layer and the core")
     builder = Builder(task, cpu)
     acc = _sums(builder, windows, lanes)
     return builder.finish(elementwise(builder, pixel(acc, lanes), raw_bias(task)))
 
 
-def dot_intrinsic(task: Task, lanes: int) -> str:
+def dot_intrinsic(task: Task, cpu: Cpu, lanes: int) -> str:
     """The registered instruction for the innermost two loops of these sums."""
-    return quad_dot(lanes, task.storage[input_of(task)].dtype)
+    return quad_dot(lanes, task.storage[input_of(task)].dtype, cpu.extensions())
+
+
+def _fits(task: Task, windows: Windows, cpu: Cpu) -> bool:
+    """Whether operands are bytes, and what is read behind a window in whole groups lies in the tensor's memory."""
+    return are_bytes(task, cpu) and -windows.width % QUAD <= task.storage[input_of(task)].tail
 
 
 def tiles_of_output(schedule: Schedule, rows: int, columns: int, blocks: int, lanes: int) -> object:
@@ -113,7 +109,16 @@ def tiles_of_output(schedule: Schedule, rows: int, columns: int, blocks: int, la
     schedule.parallel(schedule.fuse(outer_o, outer_h))
     for loop in (inner_h, inner_w, inner_o):
         schedule.unroll(loop)
+    for block in reversed(helper_stages(schedule)):
+        schedule.compute_at(block, outer_w, preserve_unit_loops=True)
+        schedule.set_scope(block, 0, "local")
     return outer_w
+
+
+def helper_stages(schedule: Schedule) -> list[object]:
+    """Blocks of the rescaling between the sums and the output, in order: they belong to a tile."""
+    blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
+    return [block for block in blocks if schedule.get(block).name_hint.startswith("stage")]
 
 
 def tiles_of_sums(schedule: Schedule, rows: int, columns: int, blocks: int, lanes: int) -> object:
@@ -124,6 +129,9 @@ def tiles_of_sums(schedule: Schedule, rows: int, columns: int, blocks: int, lane
     outer_o, inner_o = schedule.split(o, [None, blocks])
     schedule.reorder(outer_o, outer_h, outer_w, *sums[:-1], inner_h, inner_w, inner_o, lane, sums[-1])
     schedule.parallel(schedule.fuse(outer_o, outer_h))
+    for block in helper_stages(schedule):
+        schedule.reverse_compute_at(block, outer_w, preserve_unit_loops=True)
+        schedule.set_scope(block, 0, "local")
     schedule.reverse_compute_at(schedule.get_sblock("out"), outer_w, preserve_unit_loops=True)
     return outer_w
 
@@ -137,10 +145,8 @@ def _sums(builder: Builder, windows: Windows, lanes: int) -> te.Tensor:
     packed = weights.reshape(-1, lanes, kh, kw, width // QUAD, QUAD).transpose(0, 2, 3, 4, 1, 5).astype(np.int8)
     w = builder.constant("weights", packed)
     element = rows_of(builder, windows, width)
-    axes = [
-        te.reduce_axis((0, n), label)
-        for n, label in zip((kh, kw, width // QUAD, QUAD), ("kh", "kw", "j", "i"), strict=True)
-    ]
+    sizes = {"kh": kh, "kw": kw, "j": width // QUAD, "i": QUAD}
+    axes = [te.reduce_axis((0, n), label) for label, n in sizes.items()]
     ky, kx, j, i = axes
 
     def total(h: Expr, v: Expr, o: Expr, lane: Expr) -> Expr:
@@ -151,7 +157,7 @@ def _sums(builder: Builder, windows: Windows, lanes: int) -> te.Tensor:
 
 
 def _accumulate(schedule: Schedule, at: object, intrinsic: str, moved: bool) -> None:
-    """The sums in registers: every loop over accumulators unrolled inside the reduction, the innermost an instruction."""
+    """The sums in registers: loops over accumulators unrolled inside the reduction, the innermost an instruction."""
     acc = schedule.get_sblock("acc")
     if moved:
         schedule.compute_at(acc, at, preserve_unit_loops=True)

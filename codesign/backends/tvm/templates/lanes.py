@@ -78,7 +78,7 @@ class Lanes:
         whole = task.types[task.output].shape[-1] % SUMS == 0
         tiled(schedule, "acc", choice, whole)
         scopes = ["local" if here else "global" for here in (patches, bits < 8)]
-        intrinsic = lane_dot(groups, *scopes) if groups > 1 else quad_dot(SUMS, "int8")
+        intrinsic = lane_dot(groups, *scopes) if groups > 1 else quad_dot(SUMS, "int8", cpu.extensions())
         step = arranged(schedule, "acc", 3, 3)
         if bits < 8:
             unpack_at(schedule, step, 2)

@@ -67,7 +67,7 @@ def start(task: Task, cpu: Cpu, choice: Choice) -> Definition:
 
 def intrinsic(task: Task, cpu: Cpu, choice: Choice) -> str:
     """The tensor intrinsic of a layout, registered; empty where it has none."""
-    return dot_intrinsic(task, int(choice["lanes"])) if choice["layout"] == DOT else ""
+    return dot_intrinsic(task, cpu, int(choice["lanes"])) if choice["layout"] == DOT else ""
 
 
 def _in_registers(definition: Definition) -> Definition:

@@ -26,16 +26,20 @@ def tiled(schedule: Schedule, sums: str, size: Mapping[str, Any], whole: bool) -
     """
     patches = bool(size.get("patches"))
     at = (_tiles_of_output if whole else _tiles_of_sums)(schedule, sums, size, patches)
-    for block in reversed(schedule.get_child_blocks(schedule.get_sblock("root"))):
-        name = schedule.get(block).name_hint
-        if name == "out":
-            continue
+    blocks = {schedule.get(block).name_hint: block for block in schedule.get_child_blocks(schedule.get_sblock("root"))}
+    behind = [name for name in blocks if name.startswith("stage")]  # of the rescaling: between the sums and the output
+    if not whole:
+        for name in (*behind, "out"):
+            schedule.reverse_compute_at(blocks[name], at, preserve_unit_loops=True)
+    for name in reversed(blocks):
         if name == "patch":  # for all channels
-            schedule.compute_at(block, schedule.get_loops(schedule.get_sblock(sums))[1], preserve_unit_loops=True)
-            _side_by_side(schedule, block)
-        elif whole or name != sums:
-            schedule.compute_at(block, at, preserve_unit_loops=True)
-        schedule.set_scope(block, 0, "local")
+            around = schedule.get_loops(schedule.get_sblock(sums))[1]
+            schedule.compute_at(blocks[name], around, preserve_unit_loops=True)
+            _side_by_side(schedule, blocks[name])
+        elif name != "out" and (whole or name not in (*behind, sums)):
+            schedule.compute_at(blocks[name], at, preserve_unit_loops=True)
+        if name != "out":
+            schedule.set_scope(blocks[name], 0, "local")
 
 
 def _side_by_side(schedule: Schedule, patch: Any) -> None:
@@ -62,7 +66,6 @@ def _tiles_of_output(schedule: Schedule, sums: str, size: Mapping[str, Any], pat
 def _tiles_of_sums(schedule: Schedule, sums: str, size: Mapping[str, Any], patches: bool) -> Loop:
     h, w, o, *rest = schedule.get_loops(schedule.get_sblock(sums))
     at, _ = _split(schedule, (h, w, o), size, 1, tuple(rest), patches)
-    schedule.reverse_compute_at(schedule.get_sblock("out"), at, preserve_unit_loops=True)
     return at
 
 

@@ -12,7 +12,8 @@ from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice, Template
 from codesign.backends.tvm.tune.measure import Trial
 from codesign.backends.tvm.tune.ranking import distance, predict
-from codesign.backends.tvm.tune.store import Record, choice_text
+from codesign.backends.tvm.tune.records import Record
+from codesign.backends.tvm.tune.store import choice_text
 
 BATCH = 8
 """Candidates that are compiled and run together."""

@@ -14,22 +14,20 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from codesign import toolchain
 from codesign.backends.tvm.cpu import Cpu
-from codesign.backends.tvm.task import Task
+from codesign.backends.tvm.task import MOST_POINTERS, Task
 from codesign.backends.tvm.templates.base import Choice, Template
 from codesign.backends.tvm.tune.golden import Frame, frames
 from codesign.backends.tvm.tune.jobs import Built, Job
 from codesign.backends.tvm.tune.pool import Pool
+from codesign.backends.tvm.tune.records import Status
 from codesign.errors import InputError, ToolError
 from codesign.report import Basis
 from codesign.target import Target
-
-Status = Literal["exact", "wrong", "crashed", "failed"]
 
 SECONDS = 20
 """How long one candidate may run to be compared and timed; an interpreted one (QEMU) is some fifty times slower."""
@@ -37,7 +35,6 @@ MILLISECONDS = 6.0
 """How long an exact candidate is timed."""
 LONG_MILLISECONDS = 60.0
 """How long the best ones are, when they are compared with each other."""
-MOST_ARGUMENTS = 24  # as harness.c
 
 _HARNESS = Path(__file__).parent / "harness"
 _CONTROL = Path(__file__).parent.parent / "sim"
@@ -78,8 +75,8 @@ class Measurer:
 
     @property
     def unit(self) -> str:
-        """`cycle` or `ns`."""
-        return "cycle" if self.simulated else "ns"
+        """`cycles` or `ns`."""
+        return "cycles" if self.simulated else "ns"
 
     @property
     def basis(self) -> Basis:
@@ -100,9 +97,9 @@ class Measurer:
     ) -> list[tuple[Status, float, str]]:
         """(status, cost, reason) of code that is compiled."""
         outcomes: list[tuple[Status, float, str]] = [("failed", 0.0, b.error) for b in built]
-        sound = [i for i, b in enumerate(built) if not b.error and len(b.arguments) <= MOST_ARGUMENTS]
+        sound = [i for i, b in enumerate(built) if not b.error and len(b.arguments) <= MOST_POINTERS]
         for i in set(range(len(built))) - set(sound):
-            reason = built[i].error or f"{len(built[i].arguments)} arguments, at most {MOST_ARGUMENTS}"
+            reason = built[i].error or f"{len(built[i].arguments)} arguments, at most {MOST_POINTERS}"
             outcomes[i] = ("failed", 0.0, reason)
         if not sound:
             return outcomes

@@ -25,7 +25,7 @@ from codesign.errors import ToolError
 from codesign.finders import python
 
 BATCH = 16
-POPULATION = 64  # TVM's default of 512 takes minutes
+POPULATION = 128  # TVM's default of 512 takes minutes
 HANG_S = 240.0
 """Without a word; a batch is proposed in half a minute on a slow machine."""
 MOST_DEATHS = 3

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from codesign.backends.base import Progress, ignore_progress
 from codesign.backends.tvm.cpu import Cpu
 from codesign.backends.tvm.task import Task
 from codesign.backends.tvm.templates.base import Choice, Template
+from codesign.backends.tvm.tune.budget import Budget, State, Tuned
 from codesign.backends.tvm.tune.kernels import BATCH, Kernel, kernels_of
 from codesign.backends.tvm.tune.measure import Measurer, Trial
 from codesign.backends.tvm.tune.metaschedule import BATCH as META_BATCH
@@ -40,40 +40,6 @@ META_SECONDS = 30.0
 
 FINALISTS = 3
 """Of each kernel, what is timed once more, and longer, where costs are measured."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When to stop: after so much time, or so many trials; None: no limit of that kind."""
-
-    seconds: float | None = None
-    trials: int | None = None
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a search stands; costs in `unit`, of the whole network, kernels that were never measured left out."""
-
-    seconds: float
-    trials: int
-    rejected: int
-    total: float
-    untuned: float
-    scalar: float
-    unit: str
-
-    def __str__(self) -> str:
-        text = f"{self.seconds:.0f} s, {self.trials} trials ({self.rejected} rejected): {self.total:,.0f} {self.unit}s"
-        return f"{text}, {self.untuned / self.total:.1f} times faster than untuned" if self.total else text
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """The result: the best choice for every task, by its output; how it was found; what was rejected, by reason."""
-
-    choices: Mapping[str, Choice]
-    state: State
-    rejected: Mapping[str, int]
 
 
 class Search:
@@ -197,12 +163,15 @@ class Search:
         return max(open_, key=worth, default=None)
 
     def _learn(self, kernel: Kernel, trials: Sequence[Trial]) -> None:
-        self.store.add([record_of(kernel.task, trial, kernel.key, self.measurer) for trial in trials])
-        kernel.learn(trials)
+        self._keep(kernel, trials)
         self._trials += len(trials)
         for trial in trials:
             if trial.status != "exact":
                 self._rejected[f"{trial.choice['template']}: {trial.status}, {trial.reason}"] += 1
+
+    def _keep(self, kernel: Kernel, trials: Sequence[Trial]) -> None:
+        self.store.add([record_of(kernel.task, trial, kernel.key, self.measurer) for trial in trials])
+        kernel.learn(trials)
 
     def _metaschedule(self, budget: Budget, progress: Progress, pool: Pool) -> None:
         """MetaSchedule on the kernels that cost most, in turns, until the budget is spent."""
@@ -253,8 +222,9 @@ class Search:
                 continue  # nothing new
             exact = [trial for trial in kernel.tried.values() if trial.status == "exact"]
             best = sorted(exact, key=lambda trial: trial.cost)[:FINALISTS]
-            trials = self.measurer.measure(kernel.task, [t.choice for t in best], pool, self.templates, long=True)
-            self._learn(kernel, trials)
+            if len(best) > 1:
+                again = self.measurer.measure(kernel.task, [t.choice for t in best], pool, self.templates, long=True)
+                self._keep(kernel, again)
 
     def _show(self, budget: Budget, progress: Progress) -> None:
         if budget.seconds is not None:
@@ -263,7 +233,7 @@ class Search:
             progress("tuning, trials", self._trials, budget.trials)
         state = self.state()
         if state.untuned:
-            progress(f"best {state.unit}s of untuned ones", round(state.total), round(state.untuned))
+            progress(f"{state.unit}, best of untuned", round(state.total), round(state.untuned))
 
 
 def recorded(tasks: Sequence[Task], target: Target, store: Store, templates: Sequence[Template]) -> dict[str, Choice]:

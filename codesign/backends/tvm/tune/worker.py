@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from codesign.backends.tvm.lean import without_torch
 from codesign.backends.tvm.tune.jobs import Built, Job, write_whole
 
 POLL_S = 0.02
@@ -25,7 +26,8 @@ def main(folder: Path) -> None:
     """Compile every job that appears in FOLDER, in the order of their numbers."""
     parent = os.getppid()
     print("idle", flush=True)
-    import codesign.backends.tvm.codegen  # noqa: F401  seconds, which no candidate is to be blamed for
+    with without_torch():  # seconds, which no candidate is to be blamed for
+        import codesign.backends.tvm.templates  # noqa: F401
 
     print("idle", flush=True)
     spoken = time.monotonic()

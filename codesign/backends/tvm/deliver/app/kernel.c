@@ -63,6 +63,45 @@ void network_call(kernel *function, int32_t begin, int32_t end, void *const *a, 
         ((void (*)(I, I, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P))function)(begin, end, a[0], a[1], a[2],
             a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]);
         break;
+    case 17:
+        ((void (*)(I, I, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P))function)(begin, end, a[0], a[1],
+            a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16]);
+        break;
+    case 18:
+        ((void (*)(I, I, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P))function)(begin, end, a[0], a[1],
+            a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16],
+            a[17]);
+        break;
+    case 19:
+        ((void (*)(I, I, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P))function)(begin, end, a[0],
+            a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15],
+            a[16], a[17], a[18]);
+        break;
+    case 20:
+        ((void (*)(I, I, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P))function)(begin, end, a[0],
+            a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15],
+            a[16], a[17], a[18], a[19]);
+        break;
+    case 21:
+        ((void (*)(I, I, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P))function)(begin, end,
+            a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14],
+            a[15], a[16], a[17], a[18], a[19], a[20]);
+        break;
+    case 22:
+        ((void (*)(I, I, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P))function)(begin, end,
+            a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14],
+            a[15], a[16], a[17], a[18], a[19], a[20], a[21]);
+        break;
+    case 23:
+        ((void (*)(I, I, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P))function)(begin,
+            end, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14],
+            a[15], a[16], a[17], a[18], a[19], a[20], a[21], a[22]);
+        break;
+    case 24:
+        ((void (*)(I, I, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P, P,
+            P))function)(begin, end, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11],
+            a[12], a[13], a[14], a[15], a[16], a[17], a[18], a[19], a[20], a[21], a[22], a[23]);
+        break;
     default:
         break; /* the tables have no such kernel */
     }

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define MOST_ARGUMENTS 16
+#define MOST_ARGUMENTS 24
 
 /* A kernel is `void name(int32_t begin, int32_t end, void *argument...)` and runs the steps begin ... end - 1 of its
  * outermost loop. The tables hold all of them under one type, which network_call turns into that of the right length. */

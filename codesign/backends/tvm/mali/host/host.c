@@ -69,6 +69,8 @@ static void build(network_t *network, const char *directory) {
   }
 }
 
+enum { TAIL = 16 }; /* bytes behind a tensor that a vector load may touch; what they hold does not matter */
+
 /* Constants hold their values, all other memory what the borders of its tensor hold. */
 static void create_buffers(network_t *network, const char *directory) {
   size_t bytes;
@@ -79,7 +81,7 @@ static void create_buffers(network_t *network, const char *directory) {
     if (constant && b->offset + b->bytes > bytes) fail(BAD_INPUT, "constants.bin: ends before %s", b->name);
     cl_int status;
     b->memory = clCreateBuffer(context, constant ? CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR : CL_MEM_READ_WRITE,
-                               b->bytes, constant ? constants + b->offset : NULL, &status);
+                               b->bytes + (constant ? 0 : TAIL), constant ? constants + b->offset : NULL, &status);
     check(status, "clCreateBuffer", b->name);
     if (!constant)
       check(clEnqueueFillBuffer(queue, b->memory, &b->fill, b->element, 0, b->bytes / b->element * b->element, 0, NULL,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,9 @@ from codesign.backends.tvm.mali.templates.work import grid
 from codesign.backends.tvm.storage import element
 from codesign.backends.tvm.task import ALONE, Task
 from codesign.ir.ops import Add, AvgPool2d, Conv2d, Dense, Lookup, MaxPool2d, Mul, Requant, Threshold
-from codesign.ir.types import IntType
+from codesign.ir.types import IntArray, IntType
 
+DOT = 4  # bytes that the dot product instruction multiplies
 LOAD_BYTES = 16  # of one load instruction
 RESCALE = 8  # instructions: conversion, product, sum, conversion, two limits, an offset, the narrowing
 SOFTMAX = 160  # of 64-bit arithmetic for a row, and as many again per element
@@ -111,7 +113,7 @@ def _inner(task: Task, rows: int, channels: int, dot: bool, vector: bool) -> _In
     if dot:
         words = _loads(4 * channels, width, True)
         alive = tile + rows + channels
-        return _Inner(kernel * per_group // 4, rows, 4 * rows, words, 4 * channels, 4 * tile, 0, alive)
+        return _Inner(dot_words(op, weights), rows, 4 * rows, words, 4 * channels, 4 * tile, 0, alive)
     step = 4 if per_group % 4 == 0 and vector else 1
     weight_loads = step * _loads(channels, width, vector)
     moved = step * rows * size
@@ -120,6 +122,16 @@ def _inner(task: Task, rows: int, channels: int, dot: bool, vector: bool) -> _In
     return _Inner(
         kernel * per_group // step, rows, moved, weight_loads, step * channels * width, step * tile, others, alive
     )
+
+
+def dot_words(op: Any, weights: IntArray) -> int:
+    """Dot products of one sum."""
+    if not isinstance(op, Conv2d):
+        return -(-int(weights.shape[-1]) // DOT)
+    _, kh, kw, depth = weights.shape
+    if depth % DOT and op.dilation[1] == 1:
+        return int(kh * -(-kw * depth // DOT))
+    return int(kh * kw * -(-depth // DOT))
 
 
 def _sides(task: Task, rows: int, channels: int, vector: bool) -> int:

@@ -1,8 +1,8 @@
 """Conv2d and Dense: a tile of rows x channels of sums per work-item, in registers.
 
-With the dot product instruction four input channels are multiplied at once; without it four (or more) output channels
-are, and inputs are loaded four at a time. Weights lie in the order in which a work-item reads them:
-(blocks of output channels, kernel rows, kernel columns, input channels, channels of the block).
+With the dot product instruction four inputs that are neighbours in memory are multiplied at once; without it four (or
+more) output channels are, and inputs are loaded four at a time. Weights lie in the order in which a work-item reads
+them: (blocks of output channels, kernel rows, kernel columns, input channels, channels of the block).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tvm.s_tir import Schedule
 from codesign.backends.tvm.definition import Builder, Definition, Expr, Value, integer
 from codesign.backends.tvm.mali.gpu import Gpu
 from codesign.backends.tvm.mali.templates.base import Work
-from codesign.backends.tvm.mali.templates.count import counted
+from codesign.backends.tvm.mali.templates.count import DOT, counted, dot_words
 from codesign.backends.tvm.mali.templates.work import (
     LANES,
     MOST_ROWS,
@@ -35,7 +35,6 @@ from codesign.backends.tvm.templates.base import Choice
 from codesign.ir.ops import Conv2d, Dense
 from codesign.ir.types import IntArray
 
-DOT = 4  # bytes that the dot product instruction multiplies
 MOST_SUMS = 64  # of a tile: more do not fit the registers of any Mali
 
 
@@ -82,12 +81,14 @@ class Products:
 
 
 def fits_dot(task: Task) -> bool:
-    """Whether the anchor's sums are of whole words of four signed bytes, in 32 bits, without padding to be computed."""
+    """Whether the anchor's sums are of signed bytes in memory, in 32 bits, and fill at least half of their words."""
     anchor = task.anchor
     assert anchor is not None
     name, weights = anchor.inputs[0], task.consts[anchor.inputs[1]]
     storage = task.storage[name]
-    if storage.dtype != "int8" or stored_weights(weights).dtype != np.int8 or storage.shape[-1] % DOT:
+    if storage.dtype != "int8" or stored_weights(weights).dtype != np.int8:
+        return False
+    if DOT * dot_words(anchor.op, weights) > 2 * weights[0].size:
         return False
     if isinstance(anchor.op, Conv2d) and not _is_bordered(task, anchor.op):
         return False
@@ -133,26 +134,22 @@ def _dot(task: Task, channels: int) -> tuple[Definition, bool]:
     anchor = task.anchor
     assert anchor is not None
     assert isinstance(anchor.op, Conv2d | Dense)
-    op, name = anchor.op, anchor.inputs[0]
-    builder, weights, storage = Builder(task), task.consts[anchor.inputs[1]], task.storage[anchor.inputs[0]]
-    start, shape = storage.origin, list(storage.shape)
-    if isinstance(op, Conv2d) and any(op.padding):
-        top, left, bottom, right = op.padding
-        start -= top * storage.strides[0] + left * storage.strides[1]
-        shape = [shape[0] + top + bottom, shape[1] + left + right, shape[2]]
-    shape[-1] //= DOT
-    strides = [*(s // DOT for s in storage.strides[:-1]), 1]
-    x = builder.view(name, shape, strides, start, f"int8x{DOT}")
-    kh, kw, ko, _ = _axes(op, weights, DOT)
-    blocks = blocked(stored_weights(weights), channels)  # (blocks, KH, KW, I, channels)
+    op, storage, builder = anchor.op, task.storage[anchor.inputs[0]], Builder(task)
+    weights = task.consts[anchor.inputs[1]]
+    if storage.shape[-1] % DOT == 0:
+        axes, x = _words(builder, op, weights)
+        rows = stored_weights(weights)
+    else:
+        axes, x, rows = _unaligned(builder, op, stored_weights(weights))
+    kh, kw, ko = axes
+    blocks = blocked(rows, channels)  # (blocks, KH, KW, I, channels)
     words = blocks.reshape(*blocks.shape[:3], -1, DOT, channels).swapaxes(-1, -2)
     w = builder.constant("weights", words.reshape(*words.shape[:4], channels * DOT), DOT)
 
     def total(*index: Expr) -> Expr:
         o, size = index[-1], integer(channels, "int32")
         word = w(tirx.floordiv(o, size), kh, kw, ko, tirx.floormod(o, size))
-        at = (*_place(op, index, kh, kw), ko)
-        return te.sum(tirx.call_pure_extern("int32", "dot4", x(*at), word), axis=[kh, kw, ko])
+        return te.sum(tirx.call_pure_extern("int32", "dot4", x(index), word), axis=[kh, kw, ko])
 
     acc = te.compute(task.types[anchor.name].shape, total, "acc")
     bias = bias_of(task)
@@ -160,6 +157,61 @@ def _dot(task: Task, channels: int) -> tuple[Definition, bool]:
         lacking = storage.offset * weights.reshape(len(weights), -1).sum(axis=1)
         bias = lacking if bias is None else bias + lacking
     return builder.finish(elementwise(builder, lambda index: acc(*index), bias)), False
+
+
+def _window(task: Task, op: Any) -> tuple[list[int], int]:
+    """The shape of what a product reads, padding included, and where it starts in memory."""
+    assert task.anchor is not None
+    storage = task.storage[task.anchor.inputs[0]]
+    if not isinstance(op, Conv2d) or not any(op.padding):
+        return list(storage.shape), storage.origin
+    top, left, bottom, right = op.padding
+    height, width, depth = storage.shape
+    start = storage.origin - top * storage.strides[0] - left * storage.strides[1]
+    return [height + top + bottom, width + left + right, depth], start
+
+
+def _words(builder: Builder, op: Any, weights: IntArray) -> tuple[tuple[Any, Any, Any], Value]:
+    """Axes of summation and the inputs under them, where every pixel is of whole words."""
+    assert builder.task.anchor is not None
+    name = builder.task.anchor.inputs[0]
+    (*outer, depth), start = _window(builder.task, op)
+    strides = [*(s // DOT for s in builder.task.storage[name].strides[:-1]), 1]
+    x = builder.view(name, (*outer, depth // DOT), strides, start, f"int8x{DOT}")
+    kh, kw, ko, _ = _axes(op, weights, DOT)
+    return (kh, kw, ko), lambda index: x(*_place(op, index, kh, kw), ko)
+
+
+def _unaligned(
+    builder: Builder, op: Any, weights: np.ndarray[Any, Any]
+) -> tuple[tuple[Any, Any, Any], Value, np.ndarray[Any, Any]]:
+    """As `_words` where pixels are not of whole words: a row of the kernel is read as words, from any address.
+
+    The last word of a row may reach beyond it, where the weights are filled up with zeros: they are returned as well.
+    """
+    task = builder.task
+    assert task.anchor is not None
+    name = task.anchor.inputs[0]
+    (*outer, depth), start = _window(task, op)
+    rows = weights.reshape(len(weights), 1, 1, -1) if weights.ndim == 2 else weights
+    if isinstance(op, Conv2d):
+        outer = [outer[0], outer[1] * depth]
+        if op.dilation[1] == 1:
+            rows = rows.reshape(len(rows), rows.shape[1], 1, -1)
+        x = builder.view(name, outer, (task.storage[name].strides[0], 1), start)
+    else:
+        x = builder.tensor(name)
+    rows = np.pad(rows, [(0, 0)] * 3 + [(0, -rows.shape[-1] % DOT)])
+    sizes = (*rows.shape[1:3], rows.shape[3] // DOT)
+    kh, kw, ko = (te.reduce_axis((0, n), axis) for n, axis in zip(sizes, ("kh", "kw", "ko"), strict=True))
+
+    def word(index: Sequence[Expr]) -> Expr:
+        *place, column = _place(op, index, kh, kw) if isinstance(op, Conv2d) else (*index[:-1], integer(0, "int32"))
+        first = x(*place, column * (depth if isinstance(op, Conv2d) else 1) + ko * DOT)
+        address = tirx.call_intrin("handle", "tirx.address_of", first)
+        return tirx.call_pure_extern(f"int8x{DOT}", f"vload{DOT}", integer(0, "int32"), address)
+
+    return (kh, kw, ko), word, rows
 
 
 def _multiply(task: Task, channels: int) -> tuple[Definition, bool]:
