@@ -66,7 +66,8 @@ class _Expressions:
             pattern, form = self.sums[node.name]
             if not self.repeats.isdisjoint((pattern.a, pattern.b)):
                 self.repeats.add(node.name)
-            return summed(form, self.value(pattern.a), self.value(pattern.b), task.types[node.name].dtype)
+            out = task.types[node.name].dtype
+            return summed(self.builder, form, self.value(pattern.a), self.value(pattern.b), out)
         if isinstance(op, Requant | Threshold):
             return self._rescaled(node, op, args[0])
         taken = [self.value(name) for name in args]

@@ -80,14 +80,19 @@ def _high_mul(builder: Builder, form: HighMul, x: Value) -> Value:
     return index_of
 
 
-def summed(form: PairSum, a: Value, b: Value, out: IntType) -> Value:
+def summed(builder: Builder, form: PairSum, a: Value, b: Value, out: IntType) -> Value:
     """`form` applied to a and b."""
     first, second, offset = (tirx.const(float(c), "float32") for c in (form.first, form.second, form.offset))
 
     def value(index: Sequence[Expr]) -> Expr:
         total = second * b(index).astype("float32") + (first * a(index).astype("float32") + offset)
-        y = tirx.nearbyint(total).astype("int32")
-        return tirx.min(tirx.max(y, integer(out.lo, "int32")), integer(out.hi, "int32"))
+        if not builder.neon:
+            y = tirx.nearbyint(total).astype("int32")
+            return tirx.min(tirx.max(y, integer(out.lo, "int32")), integer(out.hi, "int32"))
+        y = tirx.call_llvm_pure_intrin("float32", "llvm.roundeven", total).astype("int32")  # FCVTNS
+        words = tirx.min(tirx.max(y, integer(-(1 << 15), "int32")), integer((1 << 15) - 1, "int32")).astype("int16")
+        limited = tirx.min(tirx.max(words, integer(out.lo, "int16")), integer(out.hi, "int16"))  # behind SQXTN
+        return limited.astype("int32")
 
     return value
 
