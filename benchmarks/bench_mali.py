@@ -48,7 +48,7 @@ class Network(GraphBuilder):
             padding=(before, before, pad - before, pad - before),
         )  # fmt: skip
         # Random sums spread as the root of their number, far less than the type allows.
-        shift = 30 + self.type(y).dtype.bits - 8 - weights[0].size.bit_length() // 2
+        shift = 30 + self.type(y).dtype.bits - 8 - weights[0].size.bit_length() // 2 - 2
         return self.requant(y, [1 << 29] * outputs, [shift] * outputs, I8)
 
     def head(self, x: str) -> Graph:

@@ -161,6 +161,15 @@ def test_the_board_s_makefile_checks_the_golden_frames(tmp_path: Path) -> None:
         toolchain.run(make, (), cwd=tmp_path, log=tmp_path / "log", time_limit_s=120)
 
 
+def test_groups_of_any_size_give_the_same(tmp_path: Path) -> None:
+    """A driver may not take the groups that a kernel is meant for: its registers are the driver's business."""
+    graph, target = CASES["residual"](), load_target("mali-g52")
+    plan, inputs = plan_for(graph, target), feeds(graph, 2, 1)
+    network = write(tmp_path, plan, schedule(graph, target), target)
+    assert any(np.prod(kernel.local) > 3 for kernel in network.kernels.values())
+    np.testing.assert_array_equal(execute(tmp_path, inputs, group=3).outputs[0], graph.evaluate(*inputs)[0])
+
+
 def test_times_of_all_kernels(tmp_path: Path) -> None:
     graph, target = CASES["residual"](), load_target("mali-g52")
     plan = plan_for(graph, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -78,6 +79,15 @@ def test_a_crash_costs_a_candidate_and_many_end_the_search(tmp_path: Path) -> No
     finally:
         del os.environ["TUNE_DIES_ALWAYS"]
     assert (found.deaths, found.trials) == (3, 0)
+
+
+def test_one_process_searches_in_a_folder(tmp_path: Path) -> None:
+    made = measurer("host-x86")
+    start = layouts(task_of(made), made.cpu)[-1]
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = MetaSearch(task_of(made), start, made, tmp_path, module="tests.tune_dying_worker").run(2, 300)
+    assert (found.trials, found.deaths) == (0, 0)
 
 
 def test_a_hang_is_ended(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_crash_is_told(monkeypatch: pytest.MonkeyPatch, copied: Path, tmp_path
         ((".", "inputs.bin"), "usage: "),
         (
             ("-x", "1", ".", "inputs.bin", "o.bin"),
-            "there is no option -x; allowed: -e EXPECTED, -a TENSORS, -n REPEATS",
+            "there is no option -x; allowed: -e EXPECTED, -a TENSORS, -g ITEMS, -n ",
         ),
         ((".", "nothing.bin", "o.bin"), "nothing.bin: cannot be read"),
         ((".", "odd.bin", "o.bin"), "odd.bin: 7 bytes; allowed: a multiple of 120, the inputs of a frame"),

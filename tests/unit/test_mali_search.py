@@ -127,6 +127,14 @@ def test_the_best_kernel_keeps_sums_in_registers() -> None:
     assert times[1].seconds - 20e-6 > 2 * (times[0].seconds - 20e-6)
 
 
+def test_groups_fit_the_registers() -> None:
+    """On a Midgard core 64 threads of up to 64 registers are all there are."""
+    task = plan_for(layer(64, 28), T860).tasks[-1]
+    best = ranked(task, gpu_of(T860), T860.clock_hz)[0]
+    work = template_of(task, best).work(task, best)
+    assert np.prod(work.local) <= threads_at_once(work.registers, gpu_of(T860))
+
+
 def test_estimate() -> None:
     graph = layer()
     plan, found = plan_for(graph, G52), schedule(graph, G52)
@@ -155,13 +163,13 @@ def test_a_schedule_from_elsewhere() -> None:
     check(plan, found, G52)
     copy, conv = (task.output for task in plan.tasks)
     with pytest.raises(InputError) as caught:
-        check(plan, {conv: {**found[conv], "rows": 3}}, G52)
+        check(plan, {copy: {"template": "each", "channels": "many"}, conv: {**found[conv], "rows": 3}}, G52)
     first, second = str(caught.value).splitlines()
-    assert first == f"{plan.tasks[0].where}: the schedule has no kernel for {copy}"
+    hint = "does not fit; allowed: one of the template {}; try: codesign compile without --schedule makes one"
+    kernel = "{'template': 'each', 'channels': 'many'}"
+    assert first == f"{plan.tasks[0].where}: the schedule's kernel {kernel} {hint.format('each')}"
     assert second.startswith("layer: the schedule's kernel {'template': 'products', 'dot': True, 'rows': 3, ")
-    assert second.endswith(
-        "does not fit; allowed: one of the template products; try: codesign tune -t mali-g52 makes a new one"
-    )
+    assert second.endswith(hint.format("products"))
     with pytest.raises(InputError, match=r"a schedule of the template 'magic'; allowed: products, depthwise, each$"):
         network_of(plan, {**found, copy: {"template": "magic"}})
 

@@ -146,6 +146,11 @@ def test_the_best_on_record_is_what_is_compiled(tasks: Sequence[Task], target: T
     tuned = made.run(Budget(trials=100))
     best = recorded(tasks, target, Store(measurer.cpu, tmp_path), templates)[output]
     assert best == tuned.choices[output] != first
+    fewer = recorded(tasks, target, Store(measurer.cpu, tmp_path), (Grid(SIDE - 10), Loops()))[output]
+    assert fewer["template"] == "grid"  # the best of those that are still offered
+    assert fewer != best
+    newer = recorded(tasks, target, Store(measurer.cpu, tmp_path), (Grid(4, "new"), Loops()))[output]
+    assert newer == {"template": "new", "a": 0, "b": 0}  # rather than the second best of old records
     gone = recorded(tasks, target, Store(measurer.cpu, tmp_path), (Loops(),))[output]
     assert gone["template"] == "loops"  # what no template offers any more is not used
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from codesign.backends.base import Progress, ignore_progress
 from codesign.backends.tvm.mali.deliver import write
 from codesign.backends.tvm.mali.run import execute as run_deliverable
-from codesign.backends.tvm.mali.search import estimate, plan_for, schedule, table
+from codesign.backends.tvm.mali.search import check, estimate, plan_for, schedule, table
 from codesign.backends.tvm.product import Figures, Product, expect_outputs, product_of
 from codesign.backends.tvm.templates.base import Choice
 from codesign.ir.graph import Graph
@@ -30,6 +30,7 @@ def product(graph: Graph, chosen: TvmSchedule, target: Target, progress: Progres
 
         planned = plan_for(graph, target)
         expect_outputs(chosen, [task.output for task in planned.tasks])
+        check(planned, chosen.kernels, target)
         feeds = example_feeds(graph)
         write(out, planned, chosen.kernels, target, (feeds, graph.evaluate(*feeds)))
         metrics, kernels = estimate(planned, chosen.kernels, target)

@@ -38,10 +38,13 @@ class Execution:
     ns: tuple[float, ...] = ()
 
 
-def execute(directory: Path, feeds: Sequence[IntArray], tensors: bool = False, repeats: int = 0) -> Execution:
+def execute(
+    directory: Path, feeds: Sequence[IntArray], tensors: bool = False, repeats: int = 0, group: int = 0
+) -> Execution:
     """The deliverable in `directory`, run on `feeds` (of every port, with the batch as first axis).
 
     tensors  also read back every tensor; repeats: also time every kernel
+    group    no work-groups of more work-items; 0: as the schedule has them
 
     Raises ToolError where OpenCL or a compiler is missing, or the program fails or crashes (PoCL may); InputError for
     a directory that is no deliverable.
@@ -55,6 +58,7 @@ def execute(directory: Path, feeds: Sequence[IntArray], tensors: bool = False, r
         (work / "inputs.bin").write_bytes(frames_bytes(feeds, dtypes))
         options: list[str | Path] = ["-a", work / "tensors.bin"] if tensors else []
         options += ["-n", str(repeats)] if repeats else []
+        options += ["-g", str(group)] if group else []
         arguments = (*options, directory.resolve(), work / "inputs.bin", work / "outputs.bin")
         done = run(tool, arguments, cwd=work, log=work / "host.log", time_limit_s=TIME_LIMIT_S)
         raw = np.fromfile(work / "outputs.bin", np.uint8).reshape(len(feeds[0]), -1)

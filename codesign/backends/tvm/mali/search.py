@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codesign.backends.tvm.mali.cost import Cost, cost
+from codesign.backends.tvm.mali.cost import Cost, cost, threads_at_once
 from codesign.backends.tvm.mali.gpu import Gpu
 from codesign.backends.tvm.mali.network import Choices
 from codesign.backends.tvm.mali.templates import choices, template_of
@@ -59,16 +60,13 @@ def schedule(graph: Graph, target: Target, progress: Progress = lambda *_: None)
 
 
 def check(planned: Plan, found: Choices, target: Target) -> None:
-    """Raise InputError with every kernel that `found`, a schedule from elsewhere, does not fit."""
+    """Raise InputError with every kernel of `found`, a schedule from elsewhere, that does not fit its task."""
     problems = []
     for task in planned.tasks:
-        if task.output not in found:
-            problems.append(Diagnostic(task.where, f"the schedule has no kernel for {task.output}"))
-            continue
         choice = dict(found[task.output])
         if choice not in choices(task, gpu_of(target)):
             text = f"the schedule's kernel {choice} does not fit"
-            hint = f"codesign tune -t {target.name} makes a new one"
+            hint = "codesign compile without --schedule makes one"
             problems.append(Diagnostic(task.where, text, f"one of the template {_template(task, target)}", hint))
     raise_all(InputError, problems)
 
@@ -78,11 +76,15 @@ def _template(task: Task, target: Target) -> str:
 
 
 def ranked(task: Task, gpu: Gpu, clock_hz: float) -> list[Choice]:
-    """Every schedule that fits, the fastest by the model first; of equals the one with fewer registers, fewer loads."""
+    """Every schedule that fits, the fastest by the model first; of equals the one with fewer registers, fewer loads.
 
-    def order(choice: Choice) -> tuple[float, int, int]:
+    Groups of more threads than a core's registers hold come last: a driver does not start them.
+    """
+
+    def order(choice: Choice) -> tuple[bool, float, int, int]:
         work = template_of(task, choice).work(task, choice)
-        return cost(work, gpu, clock_hz).seconds, work.registers, work.input_loads + work.weight_loads
+        too_many = math.prod(work.local) > threads_at_once(work.registers, gpu)
+        return too_many, cost(work, gpu, clock_hz).seconds, work.registers, work.input_loads + work.weight_loads
 
     return sorted(choices(task, gpu), key=order)
 

@@ -119,7 +119,7 @@ def _lower(func: Any, symbol: str, starts: list[int]) -> tuple[str, list[int], l
     module = lowering.LowerIntrin()(tvm.IRModule({symbol: device}))
     text = str(tvm.get_global_func("target.build.opencl")(module, target()).inspect_source())
     lanes = [_lanes(p.dtype) for p in lowered.params]
-    return _tidy(text, symbol, [s // n for s, n in zip(starts, lanes, strict=True)]), *launch
+    return _tidy(text, symbol, [s // n for s, n in zip(starts, lanes, strict=True)], launch[1]), *launch
 
 
 def _lanes(dtype: Any) -> int:
@@ -144,8 +144,12 @@ def _selected(cast: Any) -> Any:
     return Select(cast.value, one, zero)
 
 
-def _tidy(text: str, symbol: str, starts: list[int]) -> str:
-    """The definition alone, its inputs constant, its pointers behind the borders of their tensors."""
+def _tidy(text: str, symbol: str, starts: list[int], local: list[int]) -> str:
+    """The definition alone, its inputs constant, its pointers behind the borders of their tensors.
+
+    Which group and item of it a work-item is follows from its global number: the kernel is right in groups of any size,
+    should the device not take those that it is meant for.
+    """
     head, body = re.search(rf"__kernel void {symbol}\(([^)]*)\) {{\n(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
     *inputs, output = head.split(", ")
     names = [p.rpartition(" ")[2] for p in (*inputs, output)]
@@ -153,10 +157,12 @@ def _tidy(text: str, symbol: str, starts: list[int]) -> str:
     body = re.sub(r"(\w+\[\d+\]) = \(\1 \+ dot4\((.*)\)\);", r"\1 = dot4(\2, \1);", body)
     body = body.replace("_local_ptr", "_reg").replace("(__global char *)", "")
     lines = [f"  {name} += {start};" for name, start in zip(names, starts, strict=True) if start]
-    for call, name in (("get_group_id", "group"), ("get_local_id", "item")):
-        for i, axis in enumerate("xyz"):
-            if f"(convert_int({call}({i})))" in body:
-                body = body.replace(f"(convert_int({call}({i})))", f"{name}_{axis}")
-                lines.append(f"  const int {name}_{axis} = {call}({i});")
+    for i, axis in enumerate("xyz"):
+        group, item = (f"(convert_int(get_{kind}_id({i})))" for kind in ("group", "local"))
+        if group in body:
+            lines.append(f"  const int group_{axis} = (int)get_global_id({i}) / {local[i]};")
+        if item in body:
+            lines.append(f"  const int item_{axis} = (int)get_global_id({i}) % {local[i]};")
+        body = body.replace(group, f"group_{axis}").replace(item, f"item_{axis}")
     opening = f"__kernel void {symbol}({', '.join([*inputs, output])}) {{"
     return "\n".join([opening, *lines, body.rstrip()]) + "\n"

@@ -8,9 +8,11 @@ the trace of the best candidate, a choice of the template `metaschedule`.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pickle
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,8 +64,19 @@ class MetaSearch:
         self._at = ""
 
     def run(self, trials: int, seconds: float, say: Callable[[int], None] = lambda _trials: None) -> Found:
-        """At most so many more trials, for at most about so long; `say` is told how many there were."""
+        """At most so many more trials, for at most about so long; `say` is told how many there were.
+
+        None at all while another process searches in the same folder.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Found(None, 0.0, 0, 0, 0)
+            return self._lives(trials, seconds, say)
+
+    def _lives(self, trials: int, seconds: float, say: Callable[[int], None]) -> Found:
         end = time.monotonic() + seconds
         in_a_row, before = 0, 0
         while self._trials < trials and in_a_row < MOST_DEATHS:
@@ -77,8 +90,9 @@ class MetaSearch:
 
     def _live(self, trials: int, seconds: float, say: Callable[[int], None]) -> bool:
         """One life of the process; whether it came to its end, or the time did."""
-        for leftover in (*self.folder.glob("*.built"), *self.folder.glob("*.answer")):
+        for leftover in (path for kind in ("*.built", "*.answer", "*.o") for path in self.folder.glob(kind)):
             leftover.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "artifacts", ignore_errors=True)
         _drop_torn_line(self.folder / "records" / _RECORDS)
         batch = min(BATCH, trials)
         job = MetaJob(self.task, self.measurer.cpu, self.layout, trials, batch, self._population, seed=self._trials + 1)

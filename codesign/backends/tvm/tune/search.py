@@ -185,14 +185,18 @@ class Search:
             if seconds < META_SECONDS or trials <= 0:
                 return
             kernel = max(open_, key=lambda k: k.share() * 0.5 ** turns[k.key])
-            self._meta_turn(kernel, turns[kernel.key], trials, seconds, budget, progress, pool)
+            if not self._meta_turn(kernel, turns[kernel.key], trials, seconds, budget, progress, pool):
+                return
             turns[kernel.key] += 1
             open_ = [k for k in open_ if turns[k.key] < META_TURNS]
 
     def _meta_turn(
         self, kernel: Kernel, turn: int, trials: int, seconds: float, budget: Budget, progress: Progress, pool: Pool
-    ) -> None:
-        """Some trials for one kernel, its layouts in turn; what was found is tried as any other choice."""
+    ) -> bool:
+        """Some trials for one kernel, its layouts in turn; what was found is tried as any other choice.
+
+        False: it does nothing but crash, and there is no point in another turn.
+        """
         from codesign.backends.tvm.templates.metaschedule import MetaSchedule, layouts
 
         starts = layouts(kernel.task, self.measurer.cpu)
@@ -210,8 +214,11 @@ class Search:
         self._trials = before + found.trials
         if found.rejected:
             self._rejected["metaschedule: rejected"] += found.rejected
+        if found.deaths:
+            self._rejected["metaschedule: its process crashed or hung"] += found.deaths
         if found.choice is not None and choice_text(found.choice) not in kernel.tried:
             self._learn(kernel, self.measurer.measure(kernel.task, [found.choice], pool, (MetaSchedule(),)))
+        return bool(found.trials) or not found.deaths
 
     def _finals(self, pool: Pool) -> None:
         """Where costs are measured, the best of each kernel against each other, for longer."""
@@ -242,8 +249,12 @@ def recorded(tasks: Sequence[Task], target: Target, store: Store, templates: Seq
     keys = {task.output: key_of(task, cpu) for task in tasks}
     result: dict[str, Choice] = {}
     for kernel in kernels_of(tasks, cpu, templates, keys):
-        best = (record.choice for record in store.best(kernel.key))
+        best = [record.choice for record in store.best(kernel.key)]
         choice = next((c for c in best if _usable(c, kernel, cpu, templates)), kernel.choices[0])
+        written = [choice_text(c) for c in best if "trace" not in c]
+        changed = written and written[0] not in kernel.texts and kernel.texts[0] not in written
+        if changed and "trace" not in choice:
+            choice = kernel.choices[0]  # what the templates now think best is not on record
         result |= dict.fromkeys(kernel.outputs, choice)
     return result
 

@@ -6,6 +6,7 @@
  *     OUTPUTS        written: the outputs, in the same order
  *   -e EXPECTED      compare the outputs with this file
  *   -a TENSORS       write every tensor of every frame (with its border), in the order of network.txt
+ *   -g ITEMS         no work-group of more than so many work-items: then the device chooses its size
  *   -n REPEATS       run every frame so often, and print the time of each kernel (the first run does not count)
  *
  * Exit status: 0 all done; 1 outputs differ from EXPECTED; 2 bad usage or a bad file; 3 OpenCL failed.
@@ -46,7 +47,16 @@ static void open_device(int profile) {
   check(status, "clCreateCommandQueue", name);
 }
 
-static void build(network_t *network, const char *directory) {
+/* Registers may leave a kernel fewer work-items at once than its groups have: then the device chooses their size. */
+static void limit_groups(step_t *s, size_t most) {
+  size_t allowed = 0;
+  check(clGetKernelWorkGroupInfo(s->kernel, device, CL_KERNEL_WORK_GROUP_SIZE, sizeof allowed, &allowed, NULL),
+        "clGetKernelWorkGroupInfo", s->name);
+  s->free_groups = s->local[0] * s->local[1] * s->local[2] > (most && most < allowed ? most : allowed);
+  if (s->free_groups && !most) printf("kernel %s: groups of %zu at most\n", s->name, allowed);
+}
+
+static void build(network_t *network, const char *directory, size_t most) {
   size_t bytes;
   char *source = read_file(directory, "kernels.cl", &bytes);
   cl_int status;
@@ -66,6 +76,7 @@ static void build(network_t *network, const char *directory) {
     for (int a = 0; a < s->arguments; a++)
       check(clSetKernelArg(s->kernel, (cl_uint)a, sizeof(cl_mem), &network->buffer[s->argument[a]].memory),
             "clSetKernelArg", s->name);
+    limit_groups(s, most);
   }
 }
 
@@ -96,7 +107,8 @@ static void run(network_t *network, int profile) {
   for (int i = 0; i < network->steps; i++) {
     step_t *s = &network->step[i];
     cl_event event;
-    check(clEnqueueNDRangeKernel(queue, s->kernel, 3, NULL, s->items, s->local, 0, NULL, profile ? &event : NULL),
+    check(clEnqueueNDRangeKernel(queue, s->kernel, 3, NULL, s->items, s->free_groups ? NULL : s->local, 0, NULL,
+                                 profile ? &event : NULL),
           "clEnqueueNDRangeKernel", s->name);
     if (!profile) continue;
     cl_ulong begin = 0, end = 0;
@@ -145,20 +157,22 @@ static void report(const network_t *network, size_t runs) {
 int main(int argc, char **argv) {
   const char *expected_path = NULL, *tensors_path = NULL, *paths[3] = {0};
   int count = 0, repeats = 0;
+  size_t most = 0;
   for (int i = 1; i < argc; i++) {
     if (argv[i][0] == '-' && argv[i][1] && !argv[i][2] && i + 1 < argc) {
       const char option = argv[i++][1];
       if (option == 'e') expected_path = argv[i];
       else if (option == 'a') tensors_path = argv[i];
+      else if (option == 'g') most = strtoul(argv[i], NULL, 10);
       else if (option == 'n') repeats = atoi(argv[i]);
-      else fail(BAD_INPUT, "there is no option -%c; allowed: -e EXPECTED, -a TENSORS, -n REPEATS", option);
+      else fail(BAD_INPUT, "there is no option -%c; allowed: -e EXPECTED, -a TENSORS, -g ITEMS, -n REPEATS", option);
     } else if (count < 3) {
       paths[count++] = argv[i];
     } else {
       fail(BAD_INPUT, "too many arguments");
     }
   }
-  if (count < 3) fail(BAD_INPUT, "usage: %s [-e EXPECTED] [-a TENSORS] [-n REPEATS] DIRECTORY INPUTS OUTPUTS", argv[0]);
+  if (count < 3) fail(BAD_INPUT, "usage: %s [options] DIRECTORY INPUTS OUTPUTS", argv[0]);
 
   network_t network = read_network(paths[0]);
   size_t bytes, expected_bytes = 0, differing = 0;
@@ -173,7 +187,7 @@ int main(int argc, char **argv) {
 
   open_device(repeats > 0);
   create_buffers(&network, paths[0]);
-  build(&network, paths[0]);
+  build(&network, paths[0], most);
   FILE *outputs = create(paths[2]), *tensors = tensors_path ? create(tensors_path) : NULL;
   char *result = malloc(network.output_bytes + 1);
   if (!result) fail(BAD_INPUT, "no memory for the outputs");

@@ -21,6 +21,7 @@ typedef struct {
   size_t items[3], local[3];
   int arguments;
   int *argument;
+  int free_groups; /* the device chooses the size of its groups */
   cl_kernel kernel;
   double nanoseconds;
 } step_t;

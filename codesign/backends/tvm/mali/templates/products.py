@@ -67,11 +67,11 @@ class Products:
 
     def make(self, task: Task, choice: Choice) -> Definition:
         rows, channels, dot = int(choice["rows"]), int(choice["channels"]), bool(choice["dot"])
-        definition, direct = (_dot if dot else _multiply)(task, channels)
+        definition, loads = (_dot if dot else _multiply)(task, channels)
         schedule = Schedule(definition.func)
         rank = len(task.types[task.output].shape)
         at, *inner = divide(schedule, rows, channels, choice["local"])
-        compute_inside(schedule, at, not dot, rank, loads=direct)
+        compute_inside(schedule, at, not dot, rank, loads, words=dot)
         at_once(schedule, inner, True)
         return Definition(schedule.mod["main"], definition.arguments)
 
@@ -130,13 +130,15 @@ def _place(op: Any, index: Sequence[Expr], kh: Expr, kw: Expr) -> tuple[Expr, ..
     return tuple(index[:-1])
 
 
-def _dot(task: Task, channels: int) -> tuple[Definition, bool]:
+def _dot(task: Task, channels: int) -> tuple[Definition, tuple[int, ...]]:
+    """The task by dot products, and the operands that are loaded once per step."""
     anchor = task.anchor
     assert anchor is not None
     assert isinstance(anchor.op, Conv2d | Dense)
     op, storage, builder = anchor.op, task.storage[anchor.inputs[0]], Builder(task)
     weights = task.consts[anchor.inputs[1]]
-    if storage.shape[-1] % DOT == 0:
+    aligned = storage.shape[-1] % DOT == 0
+    if aligned:
         axes, x = _words(builder, op, weights)
         rows = stored_weights(weights)
     else:
@@ -156,7 +158,7 @@ def _dot(task: Task, channels: int) -> tuple[Definition, bool]:
     if storage.offset:  # elements are q - offset: the sum lacks the offset times all weights
         lacking = storage.offset * weights.reshape(len(weights), -1).sum(axis=1)
         bias = lacking if bias is None else bias + lacking
-    return builder.finish(elementwise(builder, lambda index: acc(*index), bias)), False
+    return builder.finish(elementwise(builder, lambda index: acc(*index), bias)), (0, 1) if aligned else ()
 
 
 def _window(task: Task, op: Any) -> tuple[list[int], int]:
@@ -214,7 +216,8 @@ def _unaligned(
     return (kh, kw, ko), word, rows
 
 
-def _multiply(task: Task, channels: int) -> tuple[Definition, bool]:
+def _multiply(task: Task, channels: int) -> tuple[Definition, tuple[int, ...]]:
+    """The task by ordinary products, and the operands that are loaded once per step."""
     anchor = task.anchor
     assert anchor is not None
     assert isinstance(anchor.op, Conv2d | Dense)
@@ -238,4 +241,4 @@ def _multiply(task: Task, channels: int) -> tuple[Definition, bool]:
 
     acc = te.compute(task.types[anchor.name].shape, total, "acc")
     definition = builder.finish(elementwise(builder, lambda index: acc(*index), bias_of(task)))
-    return definition, direct and step == DOT
+    return definition, (0,) if direct and step == DOT else ()

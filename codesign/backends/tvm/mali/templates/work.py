@@ -88,12 +88,14 @@ def at_once(schedule: Schedule, loops: Sequence[Any], vector: bool) -> None:
         schedule.unroll(loops[-1])
 
 
-def compute_inside(schedule: Schedule, at: Any, vector: bool, rank: int, loads: bool = False) -> None:
+def compute_inside(
+    schedule: Schedule, at: Any, vector: bool, rank: int, loads: Sequence[int] = (), words: bool = False
+) -> None:
     """All blocks before the output in each work-item, in registers, their tiles (the last two axes) at once.
 
-    loads  the first operand of sums is loaded along their innermost axis in one vector
-
-    The innermost axis of sums is unrolled, so that neighbouring windows share what they load.
+    loads  operands of sums (0, 1) that are loaded into registers first, each once per step
+    words  whether an operand is a word: a step is one of them. Otherwise a step is the innermost axis of the sums,
+           along which operands are loaded in one vector; unrolled, so that neighbouring windows share what they load
     """
     for block in reversed(stages(schedule)):
         schedule.compute_at(block, at, preserve_unit_loops=True)
@@ -103,12 +105,14 @@ def compute_inside(schedule: Schedule, at: Any, vector: bool, rank: int, loads: 
         if n:
             over = loops[len(loops) - n :]
             schedule.reorder(*over, *tile)
-            if int(schedule.get(over[-1]).extent) <= MOST_ROWS:
+            step = over[-1] if words else over[-2]
+            if not words and int(schedule.get(over[-1]).extent) <= MOST_ROWS:
                 schedule.unroll(over[-1])
-            if loads:
-                read = schedule.cache_read(block, 0, "local")
-                schedule.compute_at(read, over[-2], preserve_unit_loops=True)
-                at_once(schedule, schedule.get_loops(read)[len(loops) - len(tile) - 1 :], True)
+            for operand in loads:
+                read = schedule.cache_read(block, operand, "local")
+                schedule.compute_at(read, step, preserve_unit_loops=True)
+                inside = schedule.get_loops(read)[len(loops) - len(tile) - (not words) :]
+                at_once(schedule, inside, not words)
             at_once(schedule, tile, vector)
             schedule.decompose_reduction(block, over[0])
         else:
