@@ -37,7 +37,7 @@ def test_a_few_trials_find_an_exact_kernel_that_is_replayed(name: str, layout: s
     start = next(choice for choice in layouts(task, made.cpu) if choice["layout"] == layout)
     found = MetaSearch(task, start, made, tmp_path / "search", population=8).run(4, 300)
     assert found.trials >= 4
-    assert (found.rejected, found.deaths) == (0, 0)
+    assert (found.rejected, found.deaths) == ({}, 0)
     assert found.choice is not None
     assert found.cost > 0
     json.dumps(found.choice)  # plain data
@@ -79,6 +79,17 @@ def test_a_crash_costs_a_candidate_and_many_end_the_search(tmp_path: Path) -> No
     finally:
         del os.environ["TUNE_DIES_ALWAYS"]
     assert (found.deaths, found.trials) == (3, 0)
+
+
+def test_records_that_cannot_be_read_are_begun_anew(tmp_path: Path) -> None:
+    made = measurer("host-x86")
+    start = layouts(task_of(made), made.cpu)[-1]
+    (tmp_path / "records").mkdir()
+    for name in ("database_workload.json", "database_tuning_record.json"):
+        (tmp_path / "records" / name).write_text("nonsense\n")
+    found = MetaSearch(task_of(made), start, made, tmp_path, population=8).run(2, 300)
+    assert found.deaths == 1
+    assert found.choice is not None
 
 
 def test_one_process_searches_in_a_folder(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import os
 import pickle
 import shutil
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,12 +39,12 @@ _RECORDS = "database_tuning_record.json"
 
 @dataclass(frozen=True)
 class Found:
-    """What a search brought: the best choice (None: there is none), its cost; how many were measured, and rejected."""
+    """What a search brought: the best choice (None: there is none), its cost; trials, and those rejected by reason."""
 
     choice: Choice | None
     cost: float
     trials: int
-    rejected: int
+    rejected: Mapping[str, int]
     deaths: int
 
 
@@ -60,7 +61,8 @@ class MetaSearch:
     ) -> None:  # fmt: skip
         self.task, self.layout, self.measurer, self.folder = task, layout, measurer, folder
         self._population, self._hang_s, self._module = population, hang_s, module
-        self._trials = self._rejected = self._deaths = 0
+        self._trials = self._deaths = 0
+        self._rejected: Counter[str] = Counter()
         self._at = ""
 
     def run(self, trials: int, seconds: float, say: Callable[[int], None] = lambda _trials: None) -> Found:
@@ -73,7 +75,7 @@ class MetaSearch:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return Found(None, 0.0, 0, 0, 0)
+                return Found(None, 0.0, 0, {}, 0)
             return self._lives(trials, seconds, say)
 
     def _lives(self, trials: int, seconds: float, say: Callable[[int], None]) -> Found:
@@ -112,7 +114,7 @@ class MetaSearch:
             elif words == ["end"]:
                 ended = True
 
-        started = time.monotonic()
+        started, before = time.monotonic(), self._trials
         try:
             toolchain.run(
                 python(self._module, "metaschedule"), [self.folder], cwd=self.folder, log=self.folder / "log",
@@ -124,6 +126,8 @@ class MetaSearch:
             if self._at:
                 with (self.folder / "poison").open("a") as file:
                     file.write(f"{self._at}\n")
+            elif self._trials == before:  # before its first candidate: records that it cannot read any more
+                shutil.rmtree(self.folder / "records", ignore_errors=True)
         return ended
 
     def _answer(self, name: str) -> None:
@@ -133,7 +137,7 @@ class MetaSearch:
         place.mkdir(exist_ok=True)
         outcomes = self.measurer.run(self.task, built, place)
         self._trials += len(outcomes)
-        self._rejected += sum(status != "exact" for status, _, _ in outcomes)
+        self._rejected.update(f"{status}, {reason}" for status, _, reason in outcomes if status != "exact")
         write_whole(self.folder / f"{name}.answer", [cost for _, cost, _ in outcomes])
         for path in place.iterdir():
             path.unlink()
@@ -143,7 +147,7 @@ class MetaSearch:
         best = min(_measured(self.folder / "records" / _RECORDS), key=lambda pair: pair[0], default=None)
         choice = None if best is None else {**self.layout, "trace": best[1]}
         cost = 0.0 if best is None else best[0]
-        return Found(choice, cost, self._trials, self._rejected, self._deaths)
+        return Found(choice, cost, self._trials, dict(self._rejected), self._deaths)
 
 
 def _measured(path: Path) -> list[tuple[float, object]]:

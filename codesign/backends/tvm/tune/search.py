@@ -214,8 +214,7 @@ class Search:
 
         found = search.run(trials, min(seconds, 1e6), say)
         self._trials = before + found.trials
-        if found.rejected:
-            self._rejected["metaschedule: rejected"] += found.rejected
+        self._rejected.update({f"metaschedule: {reason}": count for reason, count in found.rejected.items()})
         if found.deaths:
             self._rejected["metaschedule: its process crashed or hung"] += found.deaths
         if found.choice is not None and choice_text(found.choice) not in kernel.tried:
