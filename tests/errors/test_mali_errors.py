@@ -174,8 +174,8 @@ def test_a_build_whose_figures_name_no_target(content: str, tmp_path: Path) -> N
     graph = CASES["add"]()
     with pytest.raises(InputError) as caught:
         TvmBackend().run(tmp_path, graph, feeds(graph, 1, 1), RunOptions(), ignore_progress)
-    hint = "try: codesign compile makes a new one"
-    assert str(caught.value) == f"{path}: no target; allowed: what codesign compile wrote; {hint}"
+    allowed = 'allowed: {"target": "name", "data": {…}, …}; try: codesign compile, which writes it again'
+    assert str(caught.value) == f"{path}: damaged: no target; {allowed}"
     path.write_text('{"target": "mali-g52", "data": {}}')
     with pytest.raises(InputError, match=rf"{re.escape(str(path))}: description is missing"):
         TvmBackend().run(tmp_path, graph, feeds(graph, 1, 1), RunOptions(), ignore_progress)

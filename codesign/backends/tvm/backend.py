@@ -105,7 +105,7 @@ def _target_of(path: Path) -> Target:
     if not isinstance(data, dict) or not isinstance(data.get("target"), str) or not isinstance(data.get("data"), dict):
         hint = "codesign compile, which writes it again"
         raise InputError.at(str(path), "damaged: no target", '{"target": "name", "data": {…}, …}', hint)
-    return target_from_data(data["target"], data["data"])
+    return target_from_data(data["target"], data["data"], where=str(path))
 
 
 def _module(target: Target) -> Any:

@@ -143,14 +143,16 @@ class Kernel:
 
 
 def kernels_of(tasks: Sequence[Task], cpu: Cpu, templates: Sequence[Template], keys: Mapping[str, str]) -> list[Kernel]:
-    """The network's kernels, equal tasks together; `keys`: the record key of each task, by its output."""
+    """The network's kernels, equal tasks together; `keys`: the record key of each task, by its output.
+
+    Tasks of one key are apart where a template offers something for the weights of one only.
+    """
     from codesign.backends.tvm.tune.measure import choices_of
 
-    found: dict[str, Kernel] = {}
+    found: dict[tuple[str, ...], Kernel] = {}
     for task in tasks:
-        key = keys[task.output]
-        if key in found:
-            found[key].outputs.append(task.output)
-        else:
-            found[key] = Kernel(key, task, [task.output], choices_of(task, cpu, templates))
+        kernel = Kernel(keys[task.output], task, [task.output], choices_of(task, cpu, templates))
+        same = found.setdefault((kernel.key, *kernel.texts), kernel)
+        if same is not kernel:
+            same.outputs.append(task.output)
     return list(found.values())
