@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -235,11 +235,6 @@ def pack(built: Sequence[Built], frames_: Sequence[Frame], kernels: Sequence[str
     # Inputs are shared by all frames that hold the same; nothing but the output is written.
     head = [len(blobs), *(len(data) for data in blobs)]
     return struct.pack(f"<{len(head) + len(words)}Q", *head, *words) + b"".join(blobs)
-
-
-def by_name(templates: Sequence[Template]) -> Mapping[str, Template]:
-    """Templates by their names."""
-    return {template.name: template for template in templates}
 
 
 def choices_of(task: Task, cpu: Cpu, templates: Sequence[Template]) -> list[Choice]:
