@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from codesign.backends.tvm.pairs import patterns
 from codesign.backends.tvm.storage import Storage
 from codesign.ir.graph import Graph, Node
@@ -29,6 +27,7 @@ from codesign.ir.ops import (
     Threshold,
     Transpose,
 )
+from codesign.ir.ops.linear import sum_bounds
 from codesign.ir.types import IntArray, TensorType
 
 ELEMENTWISE = (Requant, Threshold, Lookup, Add, Mul)
@@ -191,8 +190,5 @@ def bounds_of(task: Task) -> tuple[IntArray, IntArray] | None:
     lo, hi = dtype.lo, dtype.hi
     if isinstance(anchor.op, Conv2d) and any(anchor.op.padding):
         lo, hi = min(lo, anchor.op.pad_value), max(hi, anchor.op.pad_value)
-    rows = weights.reshape(len(weights), -1)
-    positive = np.maximum(rows, 0).sum(axis=1)
-    negative = rows.sum(axis=1) - positive
-    bias = task.consts[anchor.inputs[2]] if len(anchor.inputs) > 2 else np.int64(0)
-    return positive * lo + negative * hi + bias, positive * hi + negative * lo + bias
+    bias = task.consts[anchor.inputs[2]] if len(anchor.inputs) > 2 else None
+    return sum_bounds(lo, hi, weights.reshape(len(weights), -1), bias)

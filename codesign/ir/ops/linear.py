@@ -40,6 +40,15 @@ def exact_dtypes(largest: int, weights: Values, bias: Values | None) -> tuple[np
     return np.dtype(exact), np.dtype(np.int32 if bound < 1 << 31 else np.int64)
 
 
+def sum_bounds(lo: int, hi: int, weights: IntArray, bias: IntArray | None) -> tuple[IntArray, IntArray]:
+    """The smallest and the largest sum(x * w) + b of each output, every x from lo to hi; weights (outputs, terms)."""
+    # Of w * lo and w * hi, with lo <= hi, the smaller is w * lo for w > 0, and w * hi for w < 0.
+    positive = np.maximum(weights, 0).sum(axis=1)
+    negative = weights.sum(axis=1) - positive
+    low, high = positive * lo + negative * hi, positive * hi + negative * lo
+    return (low, high) if bias is None else (low + bias, high + bias)
+
+
 def accumulator_type(x: IntType, weights: IntArray, bias: IntArray | None, extra: int | None = None) -> IntType:
     """The narrowest type of sum(x * w) + b over all inputs of type `x`, from the real weights.
 
@@ -48,16 +57,11 @@ def accumulator_type(x: IntType, weights: IntArray, bias: IntArray | None, extra
     lo, hi = x.lo, x.hi
     if extra is not None:
         lo, hi = min(lo, extra), max(hi, extra)
-    # Of w * lo and w * hi, with lo <= hi, the smaller is w * lo for w > 0, and w * hi for w < 0.
-    positive = np.maximum(weights, 0).sum(axis=1)
-    negative = weights.sum(axis=1) - positive
     # A sum this large cannot be formed in 64 bits, and spans far more than 32.
-    bound = max(abs(lo), abs(hi)) * int((positive - negative).max())
+    bound = max(abs(lo), abs(hi)) * int(np.abs(weights).sum(axis=1).max())
     if bound >= 1 << 61:
         raise OpError(f"sums up to {bound:.3g}, more than 32 bits", "an accumulator of at most 32 bits")
-    low, high = positive * lo + negative * hi, positive * hi + negative * lo
-    if bias is not None:
-        low, high = low + bias, high + bias
+    low, high = sum_bounds(lo, hi, weights, bias)
     return range_type(int(low.min()), int(high.max()))
 
 
